@@ -1,0 +1,10 @@
+// Package schemas embeds the contracts of the gateway: XSD, passports, message catalogues,
+// OpenAPI and examples. It holds data only; whoever reads a file checks it.
+package schemas
+
+import "embed"
+
+// FS holds every contract under its path in this folder.
+//
+//go:embed *.xsd
+var FS embed.FS
