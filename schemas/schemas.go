@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds every contract under its path in this folder.
 //
-//go:embed *.xsd calendar.yaml passports
+//go:embed *.xsd calendar.yaml passports messages
 var FS embed.FS
