@@ -1,0 +1,403 @@
+package xmlsig
+
+import (
+	"bytes"
+	"hash/maphash"
+	"unicode/utf8"
+
+	"egov-gateway/gateway"
+)
+
+// name reads a qualified name at i (Namespaces in XML 1.0 §4). local is i when there is no prefix.
+func (s *scanner) name(i int) (local, end int, err error) {
+	src, start := s.src, i
+	local = i
+	for first := true; i < len(src); {
+		c := src[i]
+		switch {
+		case class[c]&nameByte != 0:
+			if first && class[c]&nameStart == 0 {
+				return 0, 0, s.malformed(i, "a name starts with a character that may not start one")
+			}
+			i++
+			first = false
+		case c == ':':
+			if first || local != start {
+				return 0, 0, s.malformed(i, "a name with a misplaced colon")
+			}
+			i++
+			local, first = i, true
+		case c < utf8.RuneSelf:
+			if first {
+				return 0, 0, s.malformed(i, "a name was expected")
+			}
+			return local, i, nil
+		default:
+			next, err := s.char(i)
+			if err != nil {
+				return 0, 0, err
+			}
+			r, _ := utf8.DecodeRune(src[i:next])
+			if first && !isNameStart(r) || !isNameChar(r) {
+				return 0, 0, s.malformed(i, "a character that may not stand in a name")
+			}
+			i = next
+			first = false
+		}
+	}
+	return 0, 0, s.malformed(start, "the document ends inside a tag")
+}
+
+func (s *scanner) startTag() error {
+	src, start := s.src, s.i
+	if len(s.open) == 0 && s.rooted {
+		return s.malformed(start, "a second root element")
+	}
+	if len(s.open) >= s.limits.Depth {
+		return s.fail(gateway.DocumentLimit, start, "elements are nested too deeply")
+	}
+	local, i, err := s.name(start + 1)
+	if err != nil {
+		return err
+	}
+	n := int32(len(s.elements))
+	e := element{
+		first: int32(len(s.tokens)), last: -1, parent: s.parent(),
+		name: int32(start + 1), local: int32(local), stop: int32(i),
+		attr: int32(len(s.attrs)), decl: int32(len(s.decls)),
+	}
+	s.i = i
+	f := flagClean | flagFresh
+	for {
+		gap := s.i
+		s.skipSpace()
+		if s.i >= len(src) {
+			return s.malformed(start, "the document ends inside a tag")
+		}
+		c := src[s.i]
+		if c == '>' {
+			if s.i != gap {
+				f &^= flagClean
+			}
+			s.i++
+			break
+		}
+		if c == '/' {
+			if s.i+1 >= len(src) || src[s.i+1] != '>' {
+				return s.malformed(s.i, "a slash inside a tag")
+			}
+			f = f&^flagClean | flagEmpty
+			s.i += 2
+			break
+		}
+		if s.i == gap {
+			return s.malformed(s.i, "no white space before an attribute")
+		}
+		if s.i != gap+1 || src[gap] != ' ' {
+			f &^= flagClean
+		}
+		if f, err = s.attribute(n, &e, f); err != nil {
+			return err
+		}
+	}
+	e.attrEnd, e.declEnd = int32(len(s.attrs)), int32(len(s.decls))
+	if f, err = s.resolve(&e, f); err != nil {
+		return err
+	}
+	s.tokens = append(s.tokens, token{int32(start), int32(s.i), n, startToken, f})
+	s.rooted = true
+	if f&flagEmpty != 0 {
+		e.last = e.first
+		s.unbind(&e)
+	} else {
+		s.open = append(s.open, n)
+	}
+	s.elements = append(s.elements, e)
+	return nil
+}
+
+func (s *scanner) endTag() error {
+	src, start := s.src, s.i
+	if len(s.open) == 0 {
+		return s.malformed(start, "an end tag without a start tag")
+	}
+	n := s.open[len(s.open)-1]
+	e := &s.elements[n]
+	name := src[e.name:e.stop]
+	i := start + 2
+	if !bytes.HasPrefix(src[i:], name) {
+		return s.malformed(start, "an end tag that does not match the start tag")
+	}
+	i += len(name)
+	f := flagClean
+	for i < len(src) && isSpace(src[i]) {
+		i++
+		f = 0
+	}
+	if i >= len(src) || src[i] != '>' {
+		return s.malformed(start, "an end tag that does not match the start tag")
+	}
+	i++
+	e.last = int32(len(s.tokens))
+	s.tokens = append(s.tokens, token{int32(start), int32(i), n, endToken, f})
+	s.unbind(e)
+	s.open = s.open[:len(s.open)-1]
+	s.i = i
+	return nil
+}
+
+// attribute reads one attribute or namespace declaration of element n and returns what is
+// left of the tag's flags f.
+func (s *scanner) attribute(n int32, e *element, f flags) (flags, error) {
+	start := s.i
+	local, end, err := s.name(start)
+	if err != nil {
+		return 0, err
+	}
+	s.i = end
+	s.skipSpace()
+	if s.i >= len(s.src) || s.src[s.i] != '=' {
+		return 0, s.malformed(start, "an attribute without a value")
+	}
+	s.i++
+	s.skipSpace()
+	if s.i != end+1 {
+		f &^= flagClean
+	}
+	a := attribute{name: int32(start), local: int32(local), stop: int32(end)}
+	if err := s.value(&a); err != nil {
+		return 0, err
+	}
+	if s.src[a.value-1] != '"' || a.flags&flagClean == 0 {
+		f &^= flagClean
+	}
+	name := s.src[start:end]
+	isDefault := string(name) == "xmlns"
+	if isDefault || local != start && string(s.src[start:local]) == "xmlns:" {
+		var prefix []byte
+		if !isDefault {
+			prefix = s.src[local:end]
+		}
+		if int(e.attr) != len(s.attrs) {
+			f &^= flagClean
+		}
+		return s.declare(n, e, prefix, &a, f)
+	}
+	if len(s.attrs)-int(e.attr) >= s.limits.Attributes {
+		return 0, s.fail(gateway.DocumentLimit, start, "too many attributes")
+	}
+	s.attrs = append(s.attrs, a)
+	return f, nil
+}
+
+// value reads a quoted attribute value (XML 1.0 §3.3.3: every attribute is CDATA here).
+func (s *scanner) value(a *attribute) error {
+	src, start := s.src, s.i
+	if start >= len(src) || src[start] != '"' && src[start] != '\'' {
+		return s.malformed(start, "an attribute value without quotes")
+	}
+	quote := src[start]
+	i := start + 1
+	f := flagClean | flagPlain
+	for i < len(src) {
+		c := src[i]
+		if class[c]&valueStop == 0 {
+			i++
+			continue
+		}
+		if c == quote {
+			a.value, a.valueEnd, a.flags = int32(start+1), int32(i), f
+			s.i = i + 1
+			return nil
+		}
+		switch c {
+		case '<':
+			return s.malformed(i, "< in an attribute value")
+		case '"':
+			f &^= flagClean
+			i++
+		case '\'':
+			i++
+		case '\t', '\n', '\r':
+			f &^= flagClean | flagPlain
+			i++
+		case '&':
+			next, canonical, err := s.reference(i, true)
+			if err != nil {
+				return err
+			}
+			f &^= flagPlain
+			if !canonical {
+				f &^= flagClean
+			}
+			i = next
+		default:
+			next, err := s.char(i)
+			if err != nil {
+				return err
+			}
+			i = next
+		}
+	}
+	return s.malformed(start, "an attribute value without an end")
+}
+
+// declare adds a namespace declaration of element n (Namespaces in XML 1.0 §3, §5).
+func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f flags) (flags, error) {
+	at := int(a.name)
+	if s.scope >= s.limits.Namespaces {
+		return 0, s.fail(gateway.DocumentLimit, at, "too many namespace declarations in scope")
+	}
+	value := s.src[a.value:a.valueEnd]
+	if a.flags&flagPlain == 0 {
+		value = appendValue(nil, value)
+		s.decoded = append(s.decoded, value)
+	}
+	p, uri := s.prefixes.add(prefix), s.spaces.add(value)
+	for len(s.bound) <= int(p) {
+		s.bound = append(s.bound, -1)
+	}
+	switch {
+	case string(prefix) == "xmlns":
+		return 0, s.fail(gateway.DocumentNamespace, at, "the prefix xmlns may not be declared")
+	case (p == xmlPrefix) != (uri == xmlSpace) || uri == xmlnsSpace:
+		return 0, s.fail(gateway.DocumentNamespace, at, "the prefix xml, or a reserved namespace, is bound to something else")
+	case len(value) == 0 && p != noPrefix:
+		return 0, s.fail(gateway.DocumentNamespace, at, "a prefix is bound to no namespace")
+	case len(value) > 0 && !hasScheme(value):
+		return 0, s.fail(gateway.DocumentNamespace, at, "a relative namespace name")
+	}
+	outer := s.bound[p]
+	var before int32 = noSpace
+	if outer >= 0 {
+		if s.decls[outer].element == n {
+			return 0, s.malformed(at, "the same namespace declaration twice")
+		}
+		before = s.decls[outer].uri
+	}
+	if before == uri || p == xmlPrefix {
+		f &^= flagFresh
+	}
+	if last := len(s.decls) - 1; last >= int(e.decl) && bytes.Compare(s.prefixes.items[s.decls[last].prefix], prefix) > 0 {
+		f &^= flagClean
+	}
+	s.bound[p] = int32(len(s.decls))
+	s.decls = append(s.decls, declaration{p, uri, n, outer})
+	s.scope++
+	return f, nil
+}
+
+// unbind ends the scope of e's declarations.
+func (s *scanner) unbind(e *element) {
+	for i := e.declEnd - 1; i >= e.decl; i-- {
+		s.bound[s.decls[i].prefix] = s.decls[i].outer
+		s.scope--
+	}
+}
+
+// resolve gives the element and its attributes their namespaces, refuses duplicates, and sees
+// whether the attributes stand in canonical order.
+func (s *scanner) resolve(e *element, f flags) (flags, error) {
+	var ok bool
+	if e.prefix, e.space, ok = s.lookup(int(e.name), int(e.local)); !ok {
+		return 0, s.fail(gateway.DocumentNamespace, int(e.name), "an element with an undeclared prefix")
+	}
+	attrs := s.attrs[e.attr:e.attrEnd]
+	for i := range attrs {
+		a := &attrs[i]
+		if a.local == a.name {
+			continue // no default namespace for attributes: both zero
+		}
+		if a.prefix, a.space, ok = s.lookup(int(a.name), int(a.local)); !ok {
+			return 0, s.fail(gateway.DocumentNamespace, int(a.name), "an attribute with an undeclared prefix")
+		}
+	}
+	if len(attrs) < 2 {
+		return f, nil
+	}
+	for i := 1; i < len(attrs); i++ {
+		if compareAttributes(s.src, s.spaces.items, &attrs[i-1], &attrs[i]) >= 0 {
+			f &^= flagClean
+			return f, s.unique(attrs)
+		}
+	}
+	return f, nil // strictly ascending, so no two are equal
+}
+
+// lookup resolves the prefix of a qualified name.
+func (s *scanner) lookup(name, local int) (prefix, uri int32, ok bool) {
+	if local != name {
+		prefix = s.prefixes.find(s.src[name : local-1])
+		if prefix == xmlPrefix {
+			return xmlPrefix, xmlSpace, true
+		}
+		if prefix < 0 || s.bound[prefix] < 0 {
+			return 0, 0, false
+		}
+	} else if s.bound[noPrefix] < 0 {
+		return noPrefix, noSpace, true
+	}
+	return prefix, s.decls[s.bound[prefix]].uri, true
+}
+
+// unique refuses two attributes of one expanded name; two of one qualified name are such a pair.
+func (s *scanner) unique(attrs []attribute) error {
+	same := func(a, b *attribute) bool {
+		return a.space == b.space && bytes.Equal(s.src[a.local:a.stop], s.src[b.local:b.stop])
+	}
+	if len(attrs) <= 8 {
+		for i := range attrs {
+			for j := range attrs[:i] {
+				if same(&attrs[i], &attrs[j]) {
+					return s.malformed(int(attrs[i].name), "the same attribute twice")
+				}
+			}
+		}
+		return nil
+	}
+	size := 64
+	for size < 2*len(attrs) {
+		size *= 2
+	}
+	if len(s.seen) < size {
+		s.seen, s.stamp = make([]seenAttr, size), 0
+	}
+	if s.stamp++; s.stamp == 0 {
+		clear(s.seen)
+		s.stamp = 1
+	}
+	mask := uint64(len(s.seen) - 1)
+	for i := range attrs {
+		a := &attrs[i]
+		h := (maphash.Bytes(s.spaces.seed, s.src[a.local:a.stop]) + uint64(a.space)*0x9E3779B97F4A7C15) & mask
+		for ; s.seen[h].stamp == s.stamp; h = (h + 1) & mask {
+			if same(a, &attrs[s.seen[h].attr]) {
+				return s.malformed(int(a.name), "the same attribute twice")
+			}
+		}
+		s.seen[h] = seenAttr{s.stamp, int32(i)}
+	}
+	return nil
+}
+
+// compareAttributes is the document order of attributes in canonical XML: by namespace name,
+// then by local name (Canonical XML 1.0 §2.2).
+func compareAttributes(src []byte, spaces [][]byte, a, b *attribute) int {
+	if a.space != b.space {
+		return bytes.Compare(spaces[a.space], spaces[b.space])
+	}
+	return bytes.Compare(src[a.local:a.stop], src[b.local:b.stop])
+}
+
+// hasScheme reports whether a namespace name is absolute (RFC 3986 §3.1).
+func hasScheme(uri []byte) bool {
+	for i, c := range uri {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case i > 0 && (c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return c == ':' && i > 0
+		}
+	}
+	return false
+}
