@@ -1,0 +1,35 @@
+// Package income asks for income from work, entrepreneurship and other activity.
+//
+// No public schema of this register exists: the messages are the project's own stand-in,
+// schemas/registers/income.xsd.
+package income
+
+import (
+	"egov-gateway/adapters/register"
+	"egov-gateway/gateway"
+)
+
+// Config says where the register is and who asks.
+type Config = register.Config
+
+// A Source asks the register. It is safe for concurrent use.
+type Source struct{ *register.Register }
+
+// New checks c and makes a Source.
+func New(c Config) (*Source, error) {
+	r, err := register.New("income", []gateway.RecordKind{gateway.RecordIncome}, register.StandIn("income", record()), c)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{r}, nil
+}
+
+// record is what the register answers after its frame.
+func record() register.Field {
+	return register.Field{Name: "incomes", Of: []register.Field{{Name: "income", Max: 1000, Of: []register.Field{
+		register.One("kind", register.OneOf("salary", "entrepreneurship", "other")),
+		register.Maybe("payerBin", register.BIN),
+		register.One("month", register.Month),
+		register.One("amount", register.Money),
+	}}}}
+}

@@ -1,0 +1,85 @@
+package shep_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/upstream"
+)
+
+func TestSend(t *testing.T) {
+	text := func(code int, s string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code); io.WriteString(w, s) }
+	}
+	fault, err := shep.EncodeFault(shep.Fault{Code: "SCE004", String: "x", Info: &shep.ErrorInfo{Code: "SCE004", Message: "no such service", Date: date}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		want   gateway.Reason
+	}{
+		{"an answer", text(200, answer("<data>&lt;a/></data>")), ""},
+		{"an answer without a chain id", text(200, strings.Replace(answer("<data/>"), "<correlationId>c-1</correlationId>", "", 1)), ""},
+		{"an answer of another chain", text(200, strings.Replace(answer("<data/>"), "c-1", "c-2", 1)), gateway.SourceMalformed},
+		{"a fault with its proper HTTP status", text(500, string(fault)), gateway.SourceFault},
+		{"a fault with status 200", text(200, string(fault)), gateway.SourceFault},
+		{"a broken server is no malformed answer", text(500, "<html>Internal Server Error</html>"), gateway.SourceUnavailable},
+		{"an answer in status 500 is not believed", text(500, answer("<data/>")), gateway.SourceUnavailable},
+		{"a closed door", text(403, ""), gateway.SourceUnavailable},
+		{"maintenance", text(503, ""), gateway.SourceUnavailable},
+		{"something else than SOAP", text(200, "<html/>"), gateway.SourceMalformed},
+		{"an endless answer", text(200, strings.Repeat(" ", 5000)), gateway.SourceMalformed},
+		{"silence", func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }, gateway.SourceTimeout},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var seen shep.Message
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got, _ := io.ReadAll(r.Body)
+				m, err := shep.DecodeSendMessage(got)
+				if err != nil || r.Header.Get("SOAPAction") != `""` || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/xml") {
+					t.Errorf("the request is not a SHEP message: %v %v", err, r.Header)
+				}
+				seen = m
+				tt.answer(w, r)
+			}))
+			defer s.Close()
+			c, err := shep.NewClient(shep.ClientConfig{Name: "reg", URL: s.URL, ServiceID: "SVC", SenderID: "gw", Password: "pw", RouteID: "R", Idempotent: true,
+				Upstream: upstream.Config{Timeout: 200 * time.Millisecond, Retries: -1, MaxResponse: 4000}, Now: func() time.Time { return date }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			r, err := c.Send(t.Context(), shep.Message{CorrelationID: "c-1", Data: shep.Data{Form: shep.FormString, Document: plain}})
+			if got := gateway.ReasonOf(err); got != tt.want {
+				t.Fatalf("reason %q, want %q (%v)", got, tt.want, err)
+			}
+			if err == nil && (r.ID != "r-1" || !r.Status.OK()) {
+				t.Errorf("got %+v", r)
+			}
+			if seen.ServiceID != "SVC" || seen.SenderID != "gw" || seen.Password != "pw" || seen.RouteID != "R" || len(seen.ID) != 36 || !seen.Date.Equal(date) || string(seen.Data.Document) != string(plain) {
+				t.Errorf("sent %+v", seen)
+			}
+			if err != nil && strings.Contains(fmt.Sprintf("%+v", err), "pw") {
+				t.Errorf("the password is in the error: %v", err)
+			}
+		})
+	}
+}
+
+func TestNewClientRefusesIncompleteConfig(t *testing.T) {
+	for _, c := range []shep.ClientConfig{{}, {Name: "n", URL: "u", ServiceID: "s"}, {Name: "n", URL: "u", SenderID: "s"}, {URL: "u", ServiceID: "s", SenderID: "s"}} {
+		if _, err := shep.NewClient(c); err == nil {
+			t.Errorf("accepted: %+v", c)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package shep
+
+import (
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+)
+
+// Namespaces of the contract.
+const (
+	nsSOAP   = "http://schemas.xmlsoap.org/soap/envelope/"
+	nsSync   = "http://bip.bee.kz/SyncChannel/v10/Types"
+	nsXSI    = "http://www.w3.org/2001/XMLSchema-instance"
+	nsXSD    = "http://www.w3.org/2001/XMLSchema"
+	faultTag = "SendMessageFault1_SendMessageFault"
+)
+
+// A Message is the request of SendMessage (requestInfo and requestData).
+type Message struct {
+	ID            string // messageId, in the sender's system
+	CorrelationID string // chain id, in the sender's system; "" for none
+	ServiceID     string // from SHEP's register of interactions
+	Date          time.Time
+	RouteID       string // "" for none
+	SenderID      string
+	Password      string // "" for none
+	Properties    []Property
+	SessionID     string // set by SHEP, not by the sender: {8-4-4-4-12}
+	Data          Data
+}
+
+// A Property is a further setting agreed with SHEP: a key of up to 30 characters, a value of up to 500.
+type Property struct{ Key, Value string }
+
+// A Response is the answer to a [Message] (responseInfo and responseData).
+type Response struct {
+	ID            string // messageId, in the answering system
+	CorrelationID string
+	Date          time.Time
+	Status        Status
+	SessionID     string
+	Data          Data
+}
+
+// A Status is how the answering system says it went. Message may hold personal data.
+type Status struct{ Code, Message string }
+
+// A Form is how business data travels in "data". Its type is anyType, and all three are met.
+type Form int
+
+const (
+	// FormNone: no data.
+	FormNone Form = iota
+	// FormString: the document as escaped text, xsi:type="xs:string". It survives intermediaries
+	// that write XML anew, so signed documents travel this way.
+	FormString
+	// FormElement: the document's root is the only child of "data".
+	FormElement
+	// FormTyped: "data" itself is the root, its xsi:type names what it holds.
+	FormTyped
+)
+
+// Data is business data: a complete XML document and how it travels.
+type Data struct {
+	Form     Form
+	Document []byte
+}
+
+// ErrorInfo is the detail of a fault. Message and Data may hold personal data.
+type ErrorInfo struct {
+	Code      string
+	Message   string
+	Data      string
+	Date      time.Time
+	SubError  *ErrorInfo
+	SessionID string
+}
+
+// A Fault is a SOAP fault as an error. Its text names codes only: the messages of state systems
+// quote the IIN they were asked about.
+type Fault struct {
+	Code   string // faultcode
+	String string // faultstring; may hold personal data
+	Info   *ErrorInfo
+}
+
+func (f *Fault) Error() string {
+	if f.Info == nil {
+		return "fault " + printable(f.Code)
+	}
+	s := "fault " + printable(f.Info.Code)
+	for sub := f.Info.SubError; sub != nil; sub = sub.SubError {
+		s += "/" + printable(sub.Code)
+	}
+	return s
+}
+
+// printable returns a code that may stand in a log, or says that this is none.
+func printable(code string) string {
+	if code == "" || len(code) > 40 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:") != "" {
+		return "(no code)"
+	}
+	for run, i := 0, 0; i < len(code); i++ {
+		if code[i] < '0' || code[i] > '9' {
+			run = 0
+		} else if run++; run == 12 {
+			return "(no code)"
+		}
+	}
+	return code
+}
+
+// Codes met in status.code and errorCode.
+const (
+	CodeSuccess          = "SCSS001" // the message has been processed
+	CodeNotFound         = "SCSE001" // the answering system has an error, or holds no data
+	CodeFormat           = "SCE001"  // wrong format
+	CodeNoService        = "SCE004"  // no such service
+	CodeTransportExpired = "SCE005"  // transport signature out of date
+	CodeTransportWrong   = "SCE006"  // transport signature wrong
+	CodeTransportMissing = "SCE007"  // transport signature missing
+	CodeDataExpired      = "SCE015"  // signature of the business data out of date
+	CodeDataWrong        = "SCE016"  // signature of the business data wrong
+	CodeDataMissing      = "SCE017"  // signature of the business data missing
+	CodeInternal         = "SCE909"  // internal error
+)
+
+// OK reports success. The code is free text in practice: besides SCSS001 the contract's own
+// sample answers Success.
+func (s Status) OK() bool { return s.Code == CodeSuccess || strings.EqualFold(s.Code, "Success") }
+
+// Reason is what a status means to the one who asked: "" for success, [gateway.SourceNoData] for
+// SCSE001, which may also be an error of the answering system, so that only its business data
+// can confirm it; [gateway.SourceFault] for everything else.
+func (s Status) Reason() gateway.Reason {
+	switch {
+	case s.OK():
+		return ""
+	case s.Code == CodeNotFound:
+		return gateway.SourceNoData
+	}
+	return gateway.SourceFault
+}
+
+// CodeOf is the code with which a refused document is answered: signatures of business data
+// are SCE015 to SCE017, format is SCE001, what is nobody's fault outside is SCE909.
+func CodeOf(r gateway.Reason) string {
+	switch r {
+	case "":
+		return CodeSuccess
+	case gateway.ServiceUnknown:
+		return CodeNoService
+	case gateway.SourceNoData:
+		return CodeNotFound
+	case gateway.SignatureMissing:
+		return CodeDataMissing
+	case gateway.CertificateExpired, gateway.CertificateNotYetValid, gateway.IssuerExpired:
+		return CodeDataExpired
+	}
+	part, _, _ := strings.Cut(string(r), ".")
+	switch part {
+	case "document", "form", "attachment":
+		return CodeFormat
+	case "signature", "certificate", "identity", "revocation":
+		if r.Class() == gateway.Permanent {
+			return CodeDataWrong
+		}
+	}
+	return CodeInternal
+}
