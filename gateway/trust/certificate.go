@@ -57,6 +57,10 @@ type Certificate struct {
 	// NoCheck is id-pkix-ocsp-nocheck: an OCSP responder that need not be looked up itself.
 	NoCheck bool
 
+	// CRLPoints are the URLs of the distribution points, to compare with a list's own name for
+	// itself. Nothing ever follows them.
+	CRLPoints []string
+
 	SignatureAlgorithm Algorithm
 	Signature          []byte
 

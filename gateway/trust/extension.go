@@ -38,6 +38,8 @@ func (c *Certificate) readExtension(e Extension) (known, ok bool) {
 	case "2.5.29.17":
 		// Only directory names matter here (name constraints); a critical one stays unknown.
 		return false, c.readAlternativeNames(v)
+	case "2.5.29.31":
+		return false, c.readCRLPoints(v)
 	case oidNoCheck:
 		c.NoCheck = true
 		return true, len(v) == 2 && v[0] == 5 && v[1] == 0
@@ -152,6 +154,35 @@ func (c *Certificate) readAlternativeNames(v cryptobyte.String) bool {
 			return false
 		}
 		c.directoryNames = append(c.directoryNames, n)
+	}
+	return true
+}
+
+// readCRLPoints keeps the URLs of full names (RFC 5280 §4.2.1.13).
+func (c *Certificate) readCRLPoints(v cryptobyte.String) bool {
+	var seq cryptobyte.String
+	if !readSequence(v, &seq) || seq.Empty() {
+		return false
+	}
+	for !seq.Empty() {
+		var point, name, full cryptobyte.String
+		var named bool
+		if !seq.ReadASN1(&point, cbasn1.SEQUENCE) || !point.ReadOptionalASN1(&name, &named, constructed(0)) {
+			return false
+		}
+		if !name.ReadASN1(&full, constructed(0)) {
+			continue // relative to the CRL issuer's name, or absent
+		}
+		for !full.Empty() {
+			var value cryptobyte.String
+			var tag cbasn1.Tag
+			if !full.ReadAnyASN1(&value, &tag) {
+				return false
+			}
+			if tag == context(6) {
+				c.CRLPoints = append(c.CRLPoints, string(value))
+			}
+		}
 	}
 	return true
 }
