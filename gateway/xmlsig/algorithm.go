@@ -115,3 +115,18 @@ func c14nOf(uri []byte) (c14n, bool) {
 	}
 	return c14n{}, false
 }
+
+// name is the algorithm's name in the table.
+func (m signatureMethod) name() string {
+	switch {
+	case m.kind == trust.GOST2015:
+		return GOST2015
+	case m.kind == trust.GOST2004:
+		return GOST2004
+	case m.hash == trust.SHA384:
+		return RSASHA384
+	case m.hash == trust.SHA512:
+		return RSASHA512
+	}
+	return RSASHA256
+}
