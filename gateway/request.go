@@ -75,3 +75,10 @@ type Attachment struct {
 	Size      int64  `json:"size"`   // bytes
 	SHA256    string `json:"sha256"` // hex
 }
+
+// AttorneyEnd is the instant at which the power of attorney is no longer in force: the end
+// of its last day in zone.
+func (r *Request) AttorneyEnd(zone *time.Location) time.Time {
+	y, m, d := r.AttorneyValidUntil.Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+}

@@ -202,3 +202,15 @@ func readAttachment(e xmlsig.Element) (gateway.Attachment, error) {
 
 // firstTen cuts the optional time zone from an xs:date.
 func firstTen(s string) string { return s[:min(len(s), 10)] }
+
+// Signatory returns the IIN of whom must have signed — the representative if the form names
+// one, else the applicant — and whether the form has a valid one.
+func Signatory(root xmlsig.Element) (gateway.IIN, bool) {
+	path := "applicant/iin"
+	if _, ok := root.Child(root.Space(), "representative"); ok {
+		path = "representative/iin"
+	}
+	text, _ := Field(root, path)
+	iin, err := gateway.ParseIIN(strings.TrimSpace(text))
+	return iin, err == nil
+}
