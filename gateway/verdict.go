@@ -96,7 +96,7 @@ func (v *Verdict) Err() error {
 
 // A Signer is what a certificate says of the one who signed.
 type Signer struct {
-	Subject   string    `json:"subject"` // RFC 4514; personal data
+	Subject   string    `json:"-"` // RFC 4514; personal data
 	IIN       IIN       `json:"-"`
 	BIN       BIN       `json:"-"`
 	Serial    string    `json:"serial"` // hex

@@ -76,9 +76,15 @@ func isNameChar(r rune) bool {
 
 // isNCName reports whether b is a name without a colon.
 func isNCName(b []byte) bool {
+	r, _ := utf8.DecodeRune(b)
+	return isNmtoken(b) && isNameStart(r)
+}
+
+// isNmtoken reports whether b is made of name characters without colons.
+func isNmtoken(b []byte) bool {
 	for i := 0; i < len(b); {
 		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n <= 1 || i == 0 && !isNameStart(r) || !isNameChar(r) {
+		if r == utf8.RuneError && n <= 1 || !isNameChar(r) {
 			return false
 		}
 		i += n

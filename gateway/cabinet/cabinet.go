@@ -1,0 +1,292 @@
+// Package cabinet is the citizen's view of the requests: an API and plain pages. It reads
+// the journal and runs no step. A citizen sees only the own requests, and of results only
+// those whose signature was verified.
+package cabinet
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/passport"
+)
+
+// Audience is the "aud" that a portal puts into a citizen's token.
+const Audience = "egov-gateway-cabinet"
+
+// MaxTokenLife bounds exp − iat of a token: a stolen one is soon worth nothing.
+const MaxTokenLife = time.Hour
+
+const cookieName = "cabinet"
+
+// Config is what a Cabinet needs; every field without a default is required.
+type Config struct {
+	// Portals are the keys by which portals sign citizens' tokens (EdDSA), by portal name, which is the token's "iss".
+	Portals map[string]ed25519.PublicKey
+	Journal journal.Store
+	Forms   *passport.Register
+	Texts   *message.Catalogue
+	Secret  []byte // of the journal's citizen keys
+	Problem func(http.ResponseWriter, *http.Request, error)
+	// SecureCookie marks the session cookie for https only; false on plain loopback.
+	SecureCookie bool
+	// PortalURL is where a citizen without a session is sent to sign in; "" shows the refusal alone.
+	PortalURL string
+	Now       func() time.Time // nil means time.Now
+	Log       *slog.Logger     // nil discards
+}
+
+// A Cabinet is safe for concurrent use.
+type Cabinet struct {
+	c      Config
+	parser *jwt.Parser
+}
+
+// New checks the configuration.
+func New(c Config) (*Cabinet, error) {
+	if len(c.Portals) == 0 || c.Journal == nil || c.Forms == nil || c.Texts == nil || len(c.Secret) < 32 || c.Problem == nil {
+		return nil, errors.New("cabinet: every field of Config without a default is required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Cabinet{c, jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now), jwt.WithLeeway(30*time.Second))}, nil
+}
+
+// Register adds the cabinet's routes to mux.
+func (c *Cabinet) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /cabinet/api/requests", c.apiList)
+	mux.HandleFunc("GET /cabinet/api/requests/{id}", c.apiGet)
+	mux.HandleFunc("GET /cabinet/api/requests/{id}/receipt", c.document(gateway.BodyReceipt, "receipt"))
+	mux.HandleFunc("GET /cabinet/api/requests/{id}/result", c.document(gateway.BodyResult, "result"))
+	mux.HandleFunc("GET /cabinet/{$}", c.pageList)
+	mux.HandleFunc("GET /cabinet/requests/{id}", c.pageRequest)
+	mux.HandleFunc("GET /cabinet/style.css", c.style)
+	mux.HandleFunc("POST /cabinet/session", c.signIn)
+	mux.HandleFunc("POST /cabinet/sign-out", c.signOut)
+}
+
+// Claims are those of a citizen's token.
+type Claims struct {
+	jwt.RegisteredClaims
+	IIN string `json:"iin"`
+}
+
+// citizen returns who asks, from the bearer token or the session cookie.
+func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		cookie, err := r.Cookie(cookieName)
+		if err != nil {
+			return "", gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+		}
+		token = cookie.Value
+	}
+	return c.check(token)
+}
+
+func (c *Cabinet) check(token string) (journal.CitizenKey, error) {
+	refused := gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+	var claims Claims
+	_, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+		iss, err := t.Claims.GetIssuer()
+		if err != nil {
+			return nil, err
+		}
+		key, ok := c.c.Portals[iss]
+		if !ok {
+			return nil, errors.New("unknown issuer")
+		}
+		return key, nil
+	})
+	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > MaxTokenLife {
+		return "", refused
+	}
+	iin, err := gateway.ParseIIN(claims.IIN)
+	if err != nil {
+		return "", refused
+	}
+	return journal.KeyOf(c.c.Secret, iin), nil
+}
+
+// A Card is one request in the list.
+type Card struct {
+	ID           gateway.RequestID  `json:"id"`
+	Service      gateway.Texts      `json:"service"`
+	Provider     gateway.Texts      `json:"provider"`
+	State        gateway.State      `json:"state"`
+	StateText    gateway.Texts      `json:"state_text"`
+	RegisteredAt time.Time          `json:"registered_at"`
+	DueAt        time.Time          `json:"due_at"`
+	Result       gateway.ResultKind `json:"result,omitempty"`
+}
+
+// A Case is one request with all that the citizen may see.
+type Case struct {
+	Card
+	MessageID string             `json:"message_id"`
+	Notice    gateway.Texts      `json:"notice"` // acceptance, with date and time of the result (R10)
+	Steps     []Step             `json:"steps"`
+	Records   []gateway.FactNote `json:"records"`
+	Decision  *gateway.Result    `json:"decision,omitempty"`
+	Timeline  []gateway.Event    `json:"timeline"`
+}
+
+// A Step is one of the provider's steps with its name.
+type Step struct {
+	gateway.StepPlan
+	Name gateway.Texts `json:"name"`
+}
+
+func (c *Cabinet) card(it journal.Item) (Card, *gateway.Dossier, *passport.Passport, error) {
+	d, err := gateway.ReadDossier(it.Doc)
+	if err != nil {
+		return Card{}, nil, nil, err
+	}
+	p, ok := c.c.Forms.ByID(d.Passport)
+	if !ok {
+		return Card{}, nil, nil, gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", d.Passport)
+	}
+	zone := c.c.Forms.Calendar().Zone()
+	card := Card{ID: it.ID, Service: p.Name, State: it.State, StateText: c.c.Texts.All("state." + string(it.State)), RegisteredAt: d.RegisteredAt.In(zone), DueAt: d.DueAt.In(zone)}
+	if q, ok := p.ProviderByID(it.Provider); ok {
+		card.Provider = q.Name
+	}
+	if d.Result != nil {
+		card.Result = d.Result.Kind
+	}
+	return card, d, p, nil
+}
+
+func (c *Cabinet) list(r *http.Request) ([]Card, string, error) {
+	who, err := c.citizen(r)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next, err := c.c.Journal.List(r.Context(), journal.Query{Citizen: who, Cursor: r.URL.Query().Get("cursor"), Limit: 50})
+	if err != nil {
+		return nil, "", err
+	}
+	cards := make([]Card, 0, len(items))
+	for _, it := range items {
+		card, _, _, err := c.card(it)
+		if err != nil {
+			return nil, "", err
+		}
+		cards = append(cards, card)
+	}
+	return cards, next, nil
+}
+
+// item returns a request of the asking citizen; anybody else's is not found.
+func (c *Cabinet) item(r *http.Request) (journal.Item, error) {
+	who, err := c.citizen(r)
+	if err != nil {
+		return journal.Item{}, err
+	}
+	id, err := gateway.ParseRequestID(r.PathValue("id"))
+	if err != nil {
+		return journal.Item{}, err
+	}
+	it, err := c.c.Journal.Get(r.Context(), id)
+	if errors.Is(err, journal.ErrNotFound) || err == nil && it.Citizen != who {
+		return journal.Item{}, gateway.Errorf(gateway.NotFound, "no request of this citizen has that id")
+	}
+	return it, err
+}
+
+// shown are the events that mean something to a citizen; retries and orders are the operator's.
+var shown = []gateway.EventKind{gateway.EventAccepted, gateway.EventRecord, gateway.EventEnriched, gateway.EventDelivered, gateway.EventStep,
+	gateway.EventStepOverdue, gateway.EventResult}
+
+func (c *Cabinet) one(r *http.Request) (*Case, error) {
+	it, err := c.item(r)
+	if err != nil {
+		return nil, err
+	}
+	card, d, p, err := c.card(it)
+	if err != nil {
+		return nil, err
+	}
+	k := &Case{Card: card, MessageID: it.MessageID, Records: d.Records, Decision: d.Result, Notice: gateway.Texts{}}
+	for _, l := range gateway.Languages {
+		k.Notice[l] = c.c.Texts.Text(l, "notice.accepted", c.c.Texts.DateTime(l, d.RegisteredAt), c.c.Texts.DateTime(l, d.DueAt))
+	}
+	for _, s := range d.Steps {
+		step, _ := p.Step(s.Code)
+		k.Steps = append(k.Steps, Step{s, step.Name})
+	}
+	for _, e := range it.Events {
+		if slices.Contains(shown, e.Kind) {
+			e.Reason = ""
+			k.Timeline = append(k.Timeline, e)
+		}
+	}
+	if k.Records == nil {
+		k.Records = []gateway.FactNote{}
+	}
+	return k, nil
+}
+
+func (c *Cabinet) apiList(w http.ResponseWriter, r *http.Request) {
+	cards, next, err := c.list(r)
+	if err != nil {
+		c.c.Problem(w, r, err)
+		return
+	}
+	writeJSON(w, map[string]any{"requests": cards, "next": next})
+}
+
+func (c *Cabinet) apiGet(w http.ResponseWriter, r *http.Request) {
+	k, err := c.one(r)
+	if err != nil {
+		c.c.Problem(w, r, err)
+		return
+	}
+	writeJSON(w, k)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client may be gone
+}
+
+// document serves one of the request's signed documents as the bytes that were signed.
+func (c *Cabinet) document(body, name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		it, err := c.item(r)
+		if err != nil {
+			c.c.Problem(w, r, err)
+			return
+		}
+		b, err := c.c.Journal.Body(r.Context(), it.ID, body)
+		if errors.Is(err, journal.ErrNotFound) {
+			err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+		}
+		if err != nil {
+			c.c.Problem(w, r, err)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/xml; charset=utf-8")
+		h.Set("Content-Disposition", `attachment; filename="`+name+"-"+string(it.ID)+`.xml"`)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		w.Write(b) //nolint:errcheck // the client may be gone
+	}
+}

@@ -1,0 +1,293 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/verification"
+)
+
+// Kinds of signals that a provider leaves for a request.
+const (
+	SignalStep       = "step"
+	SignalResult     = "result"
+	SignalQuarantine = "quarantine"
+)
+
+// MaxDocument bounds a provider's document, in bytes.
+const MaxDocument = 1 << 20
+
+// MaxQuarantined bounds the unverified documents kept for one request; further ones are
+// refused without being kept.
+const MaxQuarantined = 20
+
+// Verifier makes the six checks; [verification.Verifier] is one.
+type Verifier interface {
+	Open(doc []byte, maxBytes int) (*verification.Document, error)
+	Judge(ctx context.Context, d *verification.Document, w verification.Want) verification.Outcome
+}
+
+// Config is what a Counter needs; every field without a default is required.
+type Config struct {
+	Providers *Directory
+	Verifier  Verifier
+	Forms     *passport.Register
+	Step      *passport.Form // schemas/step.xsd
+	Result    *passport.Form // schemas/result.xsd
+	Journal   journal.Store
+	Problem   func(http.ResponseWriter, *http.Request, error) // writes the public answer
+
+	Now      func() time.Time // nil means time.Now
+	Log      *slog.Logger     // nil discards
+	Received func()           // if set, called after a signal was left
+	// Observe, if set, is told how each callback ended.
+	Observe func(provider, kind string, r gateway.Reason, took time.Duration)
+}
+
+// A Counter is the door for providers. It is safe for concurrent use.
+type Counter struct{ c Config }
+
+// NewCounter checks the configuration.
+func NewCounter(c Config) (*Counter, error) {
+	if c.Providers == nil || c.Verifier == nil || c.Forms == nil || c.Step == nil || c.Result == nil || c.Journal == nil || c.Problem == nil {
+		return nil, errors.New("dispatch: every field of Config without a default is required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Counter{c}, nil
+}
+
+// Register adds the door's routes to mux.
+func (c *Counter) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST /v1/providers/{provider}/steps", c.handle(SignalStep))
+	mux.HandleFunc("POST /v1/providers/{provider}/results", c.handle(SignalResult))
+}
+
+// A Message is a verified step or result, as the signal carries it to the flow.
+type Message struct {
+	Code        string          `json:"code,omitempty"` // of a step
+	CompletedAt time.Time       `json:"completed_at,omitzero"`
+	Result      *gateway.Result `json:"result,omitempty"`
+	Document    []byte          `json:"document"`           // the provider's signed bytes
+	Evidence    []byte          `json:"evidence,omitempty"` // revocation evidence
+	Reason      gateway.Reason  `json:"reason,omitempty"`   // why it is quarantined
+}
+
+func (c *Counter) handle(kind string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		name, err := c.authenticate(r)
+		if err == nil {
+			var body []byte
+			if body, err = readXML(w, r); err == nil {
+				var fresh bool
+				if fresh, err = c.Take(r.Context(), name, kind, body); err == nil {
+					w.Header().Set("Content-Type", "application/json; charset=utf-8")
+					json.NewEncoder(w).Encode(map[string]bool{"recorded": true, "duplicate": !fresh}) //nolint:errcheck // the provider repeats
+				}
+			}
+		}
+		if c.c.Observe != nil {
+			c.c.Observe(name, kind, gateway.ReasonOf(err), time.Since(start))
+		}
+		if err != nil {
+			c.c.Log.Info("refused", "door", "provider", "provider", name, "kind", kind, "reason", string(gateway.ReasonOf(err)), "error", err)
+			c.c.Problem(w, r, err)
+		}
+	}
+}
+
+// authenticate wants the bearer token of the provider named in the path.
+func (c *Counter) authenticate(r *http.Request) (string, error) {
+	refused := gateway.Errorf(gateway.ProviderUnauthenticated, "send the provider's bearer token")
+	p, ok := c.c.Providers.byID[r.PathValue("provider")]
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	sum := sha256.Sum256([]byte(token))
+	if !ok || !bearer || subtle.ConstantTimeCompare(sum[:], p.TokenSHA256[:]) != 1 {
+		return "", refused
+	}
+	return p.ID, nil
+}
+
+func readXML(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/xml" && t != "text/xml" {
+		return nil, gateway.Errorf(gateway.MediaType, "send application/xml")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxDocument))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, gateway.Errorf(gateway.BodyTooLarge, "at most %d bytes are taken", MaxDocument)
+	}
+	if err != nil {
+		return nil, gateway.Errorf(gateway.BodyTruncated, "the body ended before its announced end")
+	}
+	if len(body) == 0 {
+		return nil, gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected")
+	}
+	return body, nil
+}
+
+// Take verifies a provider's document and leaves it for its request. When it returns nil the
+// document is durable; fresh is false when it was taken before. A document that names a
+// request of this provider but does not verify is quarantined, and the error says why.
+func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (fresh bool, err error) {
+	p, ok := c.c.Providers.byID[provider]
+	if !ok {
+		return false, errNoProvider(provider)
+	}
+	now := c.c.Now().UTC()
+	opened, err := c.c.Verifier.Open(doc, MaxDocument)
+	if err != nil {
+		// Which request it was for stands in unsigned text, which is not read.
+		return false, err
+	}
+	form := c.c.Step
+	if kind == SignalResult {
+		form = c.c.Result
+	}
+	root := opened.Root()
+	if root.Space() != form.Space() || root.Local() != form.Local() {
+		return false, gateway.Errorf(gateway.FormNamespace, "the root element is {%s}%s here", form.Space(), form.Local())
+	}
+	idText, _ := passport.Field(root, "requestId")
+	id, err := gateway.ParseRequestID(strings.TrimSpace(idText))
+	if err != nil {
+		return false, err
+	}
+	it, err := c.c.Journal.Get(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) || err == nil && it.Provider != provider {
+		return false, gateway.Errorf(gateway.ResultMismatch, "no request with that id was given to this provider")
+	}
+	if err != nil {
+		return false, err
+	}
+	out := c.c.Verifier.Judge(ctx, opened, verification.Want{At: now, Purpose: trust.PurposeSignLegal, Organisation: p.BIN})
+	err = out.Verdict.Err()
+	if err == nil {
+		if faults := form.Check(root); len(faults) > 0 {
+			err = gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s: %s", len(faults), faults[0].Path, faults[0].Rule)
+		}
+	}
+	m := Message{Document: doc, Evidence: out.Evidence.Raw}
+	if err == nil {
+		err = c.read(&m, kind, root, it, p)
+	}
+	if err != nil {
+		return false, c.quarantine(ctx, it, m, err, now)
+	}
+	key := "step/" + m.Code
+	if kind == SignalResult {
+		m.Result.Verdict, m.Result.ReceivedAt = out.Verdict, now
+		key = SignalResult
+	}
+	return c.leave(ctx, it, key, kind, m, now)
+}
+
+func (c *Counter) leave(ctx context.Context, it journal.Item, key, kind string, m Message, now time.Time) (bool, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return false, err
+	}
+	first, fresh, err := c.c.Journal.Signal(ctx, it.ID, journal.Signal{Key: key, Kind: kind, At: now, Body: body})
+	if err != nil {
+		return false, err
+	}
+	if !fresh && kind == SignalResult {
+		var was Message
+		if err := json.Unmarshal(first.Body, &was); err != nil {
+			return false, gateway.Errorf(gateway.Internal, "read the first result: %w", err)
+		}
+		if string(was.Document) != string(m.Document) {
+			return false, gateway.Errorf(gateway.ResultConflict, "another result was already taken for this request")
+		}
+	}
+	if fresh && c.c.Received != nil {
+		c.c.Received()
+	}
+	return fresh, nil
+}
+
+// read takes what the gateway acts on from a verified document.
+func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p Provider) error {
+	dossier, err := gateway.ReadDossier(it.Doc)
+	if err != nil {
+		return err
+	}
+	pass, ok := c.c.Forms.ByID(dossier.Passport)
+	if !ok {
+		return gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", dossier.Passport)
+	}
+	text := func(path string) string { s, _ := passport.Field(root, path); return strings.TrimSpace(s) }
+	if kind == SignalStep {
+		m.Code = text("code")
+		if _, ok := pass.Step(m.Code); !ok {
+			return gateway.Errorf(gateway.ResultMismatch, "the passport has no step of that code")
+		}
+		m.CompletedAt, err = time.Parse(time.RFC3339Nano, text("completedAt"))
+		return err
+	}
+	if text("providerBin") != p.BIN.String() {
+		return gateway.Errorf(gateway.BINMismatch, "providerBin is not the BIN bound to this provider")
+	}
+	res := &gateway.Result{Number: text("number"), Provider: gateway.Texts{}}
+	if res.DecidedAt, err = time.Parse(time.RFC3339Nano, text("decidedAt")); err != nil {
+		return err
+	}
+	texts := func(path string) gateway.Texts {
+		t := gateway.Texts{}
+		for _, l := range gateway.Languages {
+			if s := text(path + "/" + string(l)); s != "" {
+				t[l] = s
+			}
+		}
+		return t
+	}
+	res.Provider = texts("providerName")
+	if _, ok := root.Child(root.Space(), "assignment"); ok {
+		res.Kind, res.Amount = gateway.ResultAssignment, text("assignment/monthlyAmount")
+		res.PeriodFrom, res.PeriodTo = text("assignment/periodFrom"), text("assignment/periodTo")
+	} else {
+		res.Kind, res.Ground, res.Explanation = gateway.ResultRefusal, text("refusal/ground"), texts("refusal/explanation")
+		// A refusal must be grounded (R13).
+		if _, ok := pass.Ground(res.Ground); !ok {
+			return gateway.Errorf(gateway.ResultMismatch, "the passport has no refusal ground of that code")
+		}
+	}
+	m.Result = res
+	return nil
+}
+
+// quarantine keeps a document that did not verify, unless the reason may pass: then the
+// provider is asked to send it again.
+func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, cause error, now time.Time) error {
+	m.Reason = gateway.ReasonOf(cause)
+	if m.Reason.Class() == gateway.Retry {
+		return cause
+	}
+	dossier, err := gateway.ReadDossier(it.Doc)
+	if err != nil || dossier.Quarantined >= MaxQuarantined {
+		return cause
+	}
+	sum := sha256.Sum256(m.Document)
+	if _, err := c.leave(ctx, it, "quarantine/"+hex.EncodeToString(sum[:]), SignalQuarantine, m, now); err != nil {
+		return err
+	}
+	return cause
+}

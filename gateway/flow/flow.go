@@ -1,0 +1,351 @@
+// Package flow knows the order of the steps, and is the only place that does:
+//
+//	accepted → enrich → enriched → dispatch → delivered → (steps, result) → decided → notify → closed
+//
+// Every step may run again from its start at any time and reaches the same outcome; what it
+// does outside carries the request id as idempotency key.
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/dispatch"
+	"egov-gateway/gateway/enrich"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/pipeline"
+	"egov-gateway/gateway/xmlsig"
+)
+
+// LaterDeadline is how long records that may come later are asked for again before the
+// request goes on without them; mandatory ones are waited for.
+const LaterDeadline = 10 * time.Minute
+
+// A Notifier tells a portal that a request has a new state. It must be safe to call again;
+// the id and state are the idempotency key. The error carries [gateway.PortalUnavailable].
+type Notifier interface {
+	Notify(ctx context.Context, portal string, id gateway.RequestID, n Notice) error
+}
+
+// A Notice is what a portal is told: no content, only where to look.
+type Notice struct {
+	ID     gateway.RequestID  `json:"id"`
+	State  gateway.State      `json:"state"`
+	Result gateway.ResultKind `json:"result,omitempty"`
+	At     time.Time          `json:"at"`
+}
+
+// Config is what a Flow needs; every field without a default is required.
+type Config struct {
+	Journal  journal.Store
+	Forms    *passport.Register
+	Enricher *enrich.Enricher
+	Provider *dispatch.Directory
+	Key      *xmlsig.Key // signs deliveries
+	Notifier Notifier    // nil: portals ask by themselves
+	Now      func() time.Time
+	// Open reads the stored request again; its signature is verified each time it is used.
+	Open func(doc []byte) (xmlsig.Element, error)
+}
+
+// A Flow gives the engine its steps.
+type Flow struct{ c Config }
+
+// New checks the configuration.
+func New(c Config) (*Flow, error) {
+	if c.Journal == nil || c.Forms == nil || c.Enricher == nil || c.Provider == nil || c.Key == nil || c.Open == nil {
+		return nil, errors.New("flow: every field of Config without a default is required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Flow{c}, nil
+}
+
+// Steps is the order of the way: which step belongs to which state.
+func (f *Flow) Steps() map[gateway.State]pipeline.Step {
+	return map[gateway.State]pipeline.Step{
+		gateway.StateAccepted:  {Name: "enrich", Run: f.with(f.enrich)},
+		gateway.StateEnriched:  {Name: "dispatch", Run: f.with(f.dispatch)},
+		gateway.StateDelivered: {Name: "follow", Run: f.with(f.follow)},
+		gateway.StateDecided:   {Name: "notify", Run: f.with(f.notify)},
+		gateway.StateClosed:    {Name: "closed", Run: f.with(f.rest)},
+		gateway.StateParked:    {Name: "parked", Run: f.with(f.rest)},
+	}
+}
+
+// A work is one item under a lease, with what the step adds.
+type work struct {
+	lease   journal.Lease
+	item    journal.Item
+	dossier *gateway.Dossier
+	pass    *passport.Passport
+	now     time.Time
+	out     journal.Step
+}
+
+func (w *work) event(e gateway.Event) {
+	if e.At.IsZero() {
+		e.At = w.now
+	}
+	w.out.Events = append(w.out.Events, e)
+}
+
+func (w *work) keep(name string, body []byte) {
+	if w.out.Bodies == nil {
+		w.out.Bodies = map[string][]byte{}
+	}
+	w.out.Bodies[name] = body
+}
+
+// with opens the dossier, takes in what the provider sent, runs the step, and closes the dossier.
+func (f *Flow) with(step func(context.Context, *work) error) func(context.Context, journal.Lease) (journal.Step, error) {
+	return func(ctx context.Context, l journal.Lease) (journal.Step, error) {
+		dossier, err := gateway.ReadDossier(l.Item.Doc)
+		if err != nil {
+			return journal.Step{}, err
+		}
+		pass, ok := f.c.Forms.ByID(dossier.Passport)
+		if !ok {
+			return journal.Step{}, gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", dossier.Passport)
+		}
+		w := &work{lease: l, item: l.Item, dossier: dossier, pass: pass, now: f.c.Now().UTC(), out: journal.Step{State: l.Item.State}}
+		if err := w.take(); err != nil {
+			return journal.Step{}, err
+		}
+		// A result that overtook its own delivery's acknowledgement ends the way all the same.
+		if w.out.State == gateway.StateDecided && l.Item.State != gateway.StateDecided {
+			w.out.Wake = w.now
+		} else if err := step(ctx, w); err != nil {
+			return journal.Step{}, err
+		}
+		w.out.Doc = w.dossier.Encode()
+		return w.out, nil
+	}
+}
+
+// take puts the provider's messages into the dossier; each was verified at the door. A step
+// that is reported twice, or after the result, changes nothing it should not.
+func (w *work) take() error {
+	for _, s := range w.lease.Inbox {
+		if s.Kind != dispatch.SignalStep && s.Kind != dispatch.SignalResult && s.Kind != dispatch.SignalQuarantine {
+			continue
+		}
+		var m dispatch.Message
+		if err := json.Unmarshal(s.Body, &m); err != nil {
+			return gateway.Errorf(gateway.Internal, "read the signal %s: %w", s.Key, err)
+		}
+		w.out.Consumed = append(w.out.Consumed, s.Key)
+		switch s.Kind {
+		case dispatch.SignalStep:
+			for i := range w.dossier.Steps {
+				if p := &w.dossier.Steps[i]; p.Code == m.Code && p.CompletedAt.IsZero() {
+					p.CompletedAt = m.CompletedAt.UTC()
+					w.event(gateway.Event{At: s.At, Kind: gateway.EventStep, Subject: m.Code})
+				}
+			}
+			w.keep("step/"+m.Code, m.Document)
+		case dispatch.SignalResult:
+			w.dossier.Result = m.Result
+			w.event(gateway.Event{At: s.At, Kind: gateway.EventResult, Subject: string(m.Result.Kind)})
+			w.keep(gateway.BodyResult, m.Document)
+			if len(m.Evidence) > 0 {
+				w.keep(gateway.BodyResultProof, m.Evidence)
+			}
+			w.out.State = gateway.StateDecided
+		case dispatch.SignalQuarantine:
+			w.dossier.Quarantined++
+			w.event(gateway.Event{At: s.At, Kind: gateway.EventQuarantined, Reason: m.Reason})
+			w.keep(gateway.BodyQuarantine+strings.TrimPrefix(s.Key, "quarantine/"), m.Document)
+		}
+	}
+	return nil
+}
+
+// enrich fetches the records that the passport names and the citizen consented to (R8, R14).
+// What is there is kept; a mandatory record that is missing is waited for.
+func (f *Flow) enrich(ctx context.Context, w *work) error {
+	signed, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest)
+	if err != nil {
+		return err
+	}
+	root, err := f.c.Open(signed)
+	if err != nil {
+		return gateway.Errorf(gateway.Internal, "the stored request does not verify any more: %w", err)
+	}
+	req, err := passport.Read(root)
+	if err != nil {
+		return gateway.Errorf(gateway.Internal, "the stored request cannot be read any more: %w", err)
+	}
+	var missing []gateway.RecordKind
+	for _, rule := range w.pass.Records {
+		if slices.Contains(w.dossier.Consent, rule.Kind) && !w.has(rule.Kind, rule.Need) {
+			missing = append(missing, rule.Kind)
+		}
+	}
+	var waitFor gateway.Reason
+	for _, fact := range f.c.Enricher.Fetch(ctx, req.Applicant, string(w.item.ID), w.dossier.Admission.ContentSHA256, w.dossier.Consent, missing) {
+		if changed := w.note(fact); changed {
+			w.event(gateway.Event{Kind: gateway.EventRecord, Subject: string(fact.Kind), Source: fact.Source, Note: string(fact.Status), Reason: fact.Reason})
+		}
+		if fact.Status == gateway.FactFound {
+			w.keep(gateway.BodyFact+string(fact.Kind), fact.Data)
+		}
+		if fact.Status == gateway.FactUnavailable && w.waits(fact.Kind) {
+			waitFor = fact.Reason
+		}
+	}
+	if waitFor != "" {
+		// What came is kept; the rest is asked for again.
+		w.out.Attempt = w.item.Attempt + 1
+		if waitFor.Class() == gateway.Operator {
+			return gateway.Errorf(waitFor, "a mandatory record has no source")
+		}
+		w.out.Wake = w.now.Add(retryWait(w.item.Attempt))
+		return nil
+	}
+	w.event(gateway.Event{Kind: gateway.EventEnriched})
+	w.out.State, w.out.Wake = gateway.StateEnriched, w.now
+	return nil
+}
+
+// retryWait grows from a second to a minute: state systems come back, and the provider's
+// clock is running.
+func retryWait(attempt int) time.Duration {
+	return min(time.Second<<min(attempt, 6), time.Minute)
+}
+
+// has reports whether a record need not be asked for (again).
+func (w *work) has(k gateway.RecordKind, need passport.Need) bool {
+	for _, n := range w.dossier.Records {
+		if n.Kind == k {
+			return n.Status != gateway.FactUnavailable || need == passport.Optional
+		}
+	}
+	return false
+}
+
+// waits reports whether the request waits for the record.
+func (w *work) waits(k gateway.RecordKind) bool {
+	i := slices.IndexFunc(w.pass.Records, func(r passport.RecordRule) bool { return r.Kind == k })
+	if i < 0 {
+		return false
+	}
+	switch w.pass.Records[i].Need {
+	case passport.Mandatory:
+		return true
+	case passport.Later:
+		return w.now.Sub(w.dossier.ReceivedAt) < LaterDeadline
+	}
+	return false
+}
+
+// note puts a fact into the dossier and reports whether that is news.
+func (w *work) note(fact gateway.Fact) bool {
+	n := enrich.Note(fact)
+	for i, old := range w.dossier.Records {
+		if old.Kind == n.Kind {
+			w.dossier.Records[i] = n
+			return old.Status != n.Status || old.Reason != n.Reason
+		}
+	}
+	w.dossier.Records = append(w.dossier.Records, n)
+	return true
+}
+
+// dispatch gives the request to the provider (R6). The delivery is made durable before it is
+// sent, so that a repetition sends the same bytes.
+func (f *Flow) dispatch(ctx context.Context, w *work) error {
+	delivery, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyDelivery)
+	if errors.Is(err, journal.ErrNotFound) {
+		if delivery, err = f.pack(ctx, w); err != nil {
+			return err
+		}
+		w.keep(gateway.BodyDelivery, delivery)
+		w.out.State, w.out.Wake = gateway.StateEnriched, w.now
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.c.Provider.Send(ctx, w.item.Provider, w.item.ID, delivery); err != nil {
+		return err
+	}
+	w.event(gateway.Event{Kind: gateway.EventDelivered, Subject: w.item.Provider})
+	w.out.State = gateway.StateDelivered
+	w.out.Wake = w.nextDeadline()
+	return nil
+}
+
+func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
+	p := dispatch.Parcel{Item: w.item, Dossier: w.dossier, Attachments: map[string][]byte{}}
+	var err error
+	if p.Request, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest); err != nil {
+		return nil, err
+	}
+	for _, n := range w.dossier.Records {
+		fact := gateway.Fact{Kind: n.Kind, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
+		if n.Status == gateway.FactFound {
+			if fact.Data, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyFact+string(n.Kind)); err != nil {
+				return nil, err
+			}
+		}
+		p.Facts = append(p.Facts, fact)
+	}
+	for _, a := range w.dossier.Attachments {
+		if p.Attachments[a.SHA256], err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyAttachment+a.SHA256); err != nil {
+			return nil, err
+		}
+	}
+	return dispatch.Pack(p, f.c.Forms.Calendar(), f.c.Key)
+}
+
+// follow waits for the provider and notes every step whose limit has passed (R12). Being
+// late never loses or cancels anything.
+func (f *Flow) follow(_ context.Context, w *work) error {
+	for i := range w.dossier.Steps {
+		s := &w.dossier.Steps[i]
+		if s.CompletedAt.IsZero() && !s.Overdue && !w.now.Before(s.DueAt) {
+			s.Overdue = true
+			w.event(gateway.Event{Kind: gateway.EventStepOverdue, Subject: s.Code})
+		}
+	}
+	w.out.Wake = w.nextDeadline()
+	return nil
+}
+
+// nextDeadline is the next step limit that is not yet met or noted; zero when there is none.
+func (w *work) nextDeadline() time.Time {
+	var next time.Time
+	for _, s := range w.dossier.Steps {
+		if s.CompletedAt.IsZero() && !s.Overdue && (next.IsZero() || s.DueAt.Before(next)) {
+			next = s.DueAt
+		}
+	}
+	return next
+}
+
+// notify tells the portal that the result lies in the cabinet.
+func (f *Flow) notify(ctx context.Context, w *work) error {
+	if f.c.Notifier != nil {
+		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now}
+		if w.dossier.Result != nil {
+			n.Result = w.dossier.Result.Kind
+		}
+		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
+			return err
+		}
+		w.event(gateway.Event{Kind: gateway.EventNotified, Subject: w.item.Portal})
+	}
+	w.out.State = gateway.StateClosed
+	return nil
+}
+
+// rest leaves a closed or parked item where it is; what arrived was taken in.
+func (f *Flow) rest(context.Context, *work) error { return nil }

@@ -1,0 +1,195 @@
+// Package httpserver is the outside of every HTTP door: timeouts, request ids, access log,
+// panics, health, metrics and draining.
+package httpserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Timeouts of a connection. A client that dribbles its request is cut off by ReadTimeout.
+const (
+	ReadHeaderTimeout = 5 * time.Second
+	ReadTimeout       = 30 * time.Second
+	WriteTimeout      = 60 * time.Second
+	IdleTimeout       = 2 * time.Minute
+	MaxHeaderBytes    = 32 << 10
+	// DrainTimeout is how long Close waits for the requests at hand.
+	DrainTimeout = 10 * time.Second
+)
+
+// Config of a Server.
+type Config struct {
+	Address string // host:port; required
+	Handler http.Handler
+	TLS     *tls.Config  // nil serves plain HTTP
+	Log     *slog.Logger // nil discards
+	Metrics prometheus.Registerer
+}
+
+// A Server serves until Close.
+type Server struct {
+	srv  *http.Server
+	ln   net.Listener
+	done chan error
+}
+
+// Start binds and serves. The error names the address, "already in use" say.
+func Start(c Config) (*Server, error) {
+	ln, err := net.Listen("tcp", c.Address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", c.Address, err)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{ln: ln, done: make(chan error, 1), srv: &http.Server{
+		Handler: observe(c.Handler, c.Log, c.Metrics), TLSConfig: c.TLS,
+		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}}
+	go func() {
+		if c.TLS != nil {
+			s.done <- s.srv.ServeTLS(ln, "", "")
+		} else {
+			s.done <- s.srv.Serve(ln)
+		}
+	}()
+	return s, nil
+}
+
+// Addr is the address in use.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Done delivers the error that ended serving.
+func (s *Server) Done() <-chan error { return s.done }
+
+// Close stops accepting and waits for the requests at hand, at most DrainTimeout.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+	defer cancel()
+	if err := s.srv.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.srv.Close())
+	}
+	return nil
+}
+
+// recorder notes the status and size of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	size   int64
+}
+
+func (r *recorder) WriteHeader(s int) {
+	if r.status == 0 {
+		r.status = s
+	}
+	r.ResponseWriter.WriteHeader(s)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.size += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// observe logs the route's pattern, never the path or query as sent: they may hold anything.
+func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) http.Handler {
+	requests := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "egov_gateway_http_request_duration_seconds", Help: "Time to answer an HTTP request, by route pattern and status code.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"route", "code"})
+	if reg != nil {
+		reg.MustRegister(requests)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := requestID()
+		w.Header().Set("X-Request-Id", id)
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the documented sentinel
+				log.Error("panic in a handler", "http_request", id, "route", r.Pattern, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					rec.Header().Set("Retry-After", "5")
+					http.Error(rec, `{"reason":"internal"}`, http.StatusServiceUnavailable)
+				}
+			}
+			took := time.Since(start)
+			route := r.Pattern
+			if route == "" {
+				route = "none"
+			}
+			requests.WithLabelValues(route, strconv.Itoa(rec.status)).Observe(took.Seconds())
+			log.Info("http", "http_request", id, "method", r.Method, "route", route, "status", rec.status, "bytes", rec.size, "seconds", took.Seconds())
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func requestID() string {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// A Probe says whether one thing that the job needs works now.
+type Probe struct {
+	Name  string
+	Check func(context.Context) error
+}
+
+// ProbeTimeout bounds all probes of one readiness check.
+const ProbeTimeout = 3 * time.Second
+
+// Health answers /healthz (alive) and /readyz (can do its job now, with the name of what it
+// cannot). The answer holds names and short words, no personal data.
+func Health(mux *http.ServeMux, probes []Probe, log *slog.Logger) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write([]byte(`{"status":"alive"}` + "\n")) //nolint:errcheck // the client may be gone
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), ProbeTimeout)
+		defer cancel()
+		ready, answer := true, map[string]string{}
+		for _, p := range probes {
+			answer[p.Name] = "ok"
+			if err := p.Check(ctx); err != nil {
+				log.Warn("not ready", "probe", p.Name, "error", err)
+				ready, answer[p.Name] = false, err.Error()
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		status := "ready"
+		if !ready {
+			status = "not ready"
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		json.NewEncoder(w).Encode(map[string]any{"status": status, "probes": answer}) //nolint:errcheck // the client may be gone
+	})
+}

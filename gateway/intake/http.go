@@ -1,0 +1,209 @@
+package intake
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"egov-gateway/gateway"
+)
+
+// maxParts bounds the parts of a multipart body: the request and twenty documents.
+const maxParts = 21
+
+// A Portal is a client of this door (R1). One of the two ways is enough.
+type Portal struct {
+	Name string // as in the form's element "portal"; a metrics label
+	// TokenSHA256 is the SHA-256 of the bearer token; the token itself is never kept.
+	TokenSHA256 [32]byte
+	// CertificateSHA256 is the SHA-256 of the TLS client certificate's DER.
+	CertificateSHA256 [32]byte
+}
+
+// Register adds the door's routes to mux.
+func (d *Desk) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST /v1/requests", d.post)
+	mux.HandleFunc("GET /v1/requests/{id}", d.get)
+	mux.HandleFunc("GET /v1/requests/{id}/receipt", d.getReceipt)
+	mux.HandleFunc("GET /v1/requests/{id}/result", d.getResult)
+	mux.HandleFunc("/v1/requests", d.wrongMethod("POST"))
+	mux.HandleFunc("/v1/requests/{id}", d.wrongMethod("GET"))
+}
+
+func (d *Desk) problem(w http.ResponseWriter, r *http.Request, err error) {
+	WriteProblem(w, r, d.c.Texts, err)
+}
+
+func (d *Desk) wrongMethod(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		d.problem(w, r, gateway.Errorf(gateway.MethodNotAllowed, "the method is %s", allow))
+	}
+}
+
+// authenticate returns the portal's name. Every configured portal is compared, in constant
+// time each, so that the answer takes as long for a wrong token as for a right one.
+func (d *Desk) authenticate(r *http.Request) (string, error) {
+	var token, cert [32]byte
+	bearer, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if hasToken {
+		token = sha256.Sum256([]byte(bearer))
+	}
+	hasCert := r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+	if hasCert {
+		cert = sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+	}
+	name := ""
+	for _, p := range d.c.Portals {
+		byToken := hasToken && p.TokenSHA256 != [32]byte{} && subtle.ConstantTimeCompare(token[:], p.TokenSHA256[:]) == 1
+		byCert := hasCert && p.CertificateSHA256 != [32]byte{} && subtle.ConstantTimeCompare(cert[:], p.CertificateSHA256[:]) == 1
+		if byToken || byCert {
+			name = p.Name
+		}
+	}
+	if name == "" {
+		return "", gateway.Errorf(gateway.PortalUnauthenticated, "send the portal's bearer token or its client certificate")
+	}
+	return name, nil
+}
+
+func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
+	portal, err := d.authenticate(r)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	asXML, err := wantsXML(r)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	doc, files, err := d.read(w, r)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	ad, err := d.Admit(r.Context(), portal, doc, files)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Location", d.statusURL(ad.Item.ID))
+	h.Set("Cache-Control", "no-store")
+	if asXML {
+		h.Set("Content-Type", "application/xml; charset=utf-8")
+		w.WriteHeader(http.StatusAccepted)
+		w.Write(ad.Receipt) //nolint:errcheck // the client may be gone; it repeats and gets the same receipt
+		return
+	}
+	writeJSON(w, http.StatusAccepted, d.jsonReceipt(ad))
+}
+
+// wantsXML reads Accept; JSON is the default (RFC 9110 §12.5.1).
+func wantsXML(r *http.Request) (bool, error) {
+	accept := r.Header.Get("Accept")
+	if accept == "" {
+		return false, nil
+	}
+	for part := range strings.SplitSeq(accept, ",") {
+		t, params, err := mime.ParseMediaType(strings.TrimSpace(part))
+		if err != nil || params["q"] == "0" {
+			continue
+		}
+		switch t {
+		case "application/json", "application/*", "*/*":
+			return false, nil
+		case "application/xml", "text/xml":
+			return true, nil
+		}
+	}
+	return false, gateway.Errorf(gateway.NotAcceptable, "application/json and application/xml exist")
+}
+
+// read takes the signed document and the attached files from the body.
+func (d *Desk) read(w http.ResponseWriter, r *http.Request) ([]byte, []File, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
+	}
+	body := http.MaxBytesReader(w, r.Body, d.c.MaxBody)
+	switch kind {
+	case "application/xml", "text/xml":
+		doc, err := io.ReadAll(body)
+		return doc, nil, bodyError(err)
+	case "multipart/form-data":
+		if params["boundary"] == "" {
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the boundary is missing")
+		}
+		return readParts(multipart.NewReader(body, params["boundary"]))
+	}
+	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
+}
+
+func readParts(m *multipart.Reader) (doc []byte, files []File, err error) {
+	found := false
+	for n := 0; ; n++ {
+		part, err := m.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, partError(err)
+		}
+		if n == maxParts {
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "at most %d parts are taken", maxParts)
+		}
+		data, err := io.ReadAll(part)
+		if err != nil {
+			return nil, nil, partError(err)
+		}
+		switch {
+		case part.FormName() == "request" && found:
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the part \"request\" comes twice")
+		case part.FormName() == "request":
+			found, doc = true, data
+		default:
+			files = append(files, File{Name: part.FileName(), Data: bytes.Clone(data)})
+		}
+	}
+	if !found {
+		return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the part \"request\" is missing")
+	}
+	return doc, files, nil
+}
+
+func bodyError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isTooLarge(err):
+		return gateway.Errorf(gateway.BodyTooLarge, "the body is larger than this door takes")
+	}
+	return gateway.Errorf(gateway.BodyTruncated, "the body ended before its announced end")
+}
+
+func partError(err error) error {
+	if isTooLarge(err) || errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "multipart") {
+		return bodyError(err)
+	}
+	return gateway.Errorf(gateway.MultipartBroken, "the multipart body is broken or incomplete")
+}
+
+func isTooLarge(err error) bool {
+	_, ok := errors.AsType[*http.MaxBytesError](err)
+	return ok
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client may be gone
+}

@@ -1,0 +1,308 @@
+// Package intake is the portal's door: it takes a citizen's signed request, admits or
+// refuses it, and answers with a receipt or a problem. A 202 is sent only for what the
+// journal holds durably.
+package intake
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/route"
+	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/verification"
+	"egov-gateway/gateway/xmlsig"
+)
+
+// Defaults of Config.
+const (
+	// DefaultMaxDocument bounds the signed XML.
+	DefaultMaxDocument = 1 << 20
+	// DefaultMaxBody bounds the whole HTTP body; a service's own limit is usually lower.
+	DefaultMaxBody = 8 << 20
+)
+
+// Verifier makes the six checks; [verification.Verifier] is one.
+type Verifier interface {
+	Open(doc []byte, maxBytes int) (*verification.Document, error)
+	Judge(ctx context.Context, d *verification.Document, w verification.Want) verification.Outcome
+}
+
+// Config is what a Desk needs. All fields without a default are required.
+type Config struct {
+	Portals  []Portal
+	Verifier Verifier
+	Forms    *passport.Register
+	Routes   *route.Table
+	Journal  journal.Store
+	Audit    journal.Audit
+	Key      *xmlsig.Key // signs receipts
+	Secret   []byte      // of the journal's citizen keys
+	Texts    *message.Catalogue
+	// BaseURL is the address portals reach this gateway at; status URLs start with it.
+	BaseURL     string
+	MaxDocument int   // bytes; 0 means DefaultMaxDocument
+	MaxBody     int64 // bytes; 0 means DefaultMaxBody
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+	// Accepted, if set, is called after each acceptance.
+	Accepted func()
+	// Observe, if set, is told how each request at the door ended: "" is accepted.
+	Observe func(portal, shard string, r gateway.Reason, duplicate bool, took time.Duration)
+}
+
+// A Desk admits requests. It is safe for concurrent use.
+type Desk struct{ c Config }
+
+// New checks the configuration.
+func New(c Config) (*Desk, error) {
+	if len(c.Portals) == 0 || c.Verifier == nil || c.Forms == nil || c.Routes == nil || c.Journal == nil || c.Audit == nil || c.Key == nil ||
+		len(c.Secret) < 32 || c.Texts == nil || c.BaseURL == "" {
+		return nil, errors.New("intake: every field of Config without a default is required")
+	}
+	if c.MaxDocument == 0 {
+		c.MaxDocument = DefaultMaxDocument
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	return &Desk{c}, nil
+}
+
+// A File is an attached document as it was sent.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// An Admission is an accepted request.
+type Admission struct {
+	Item      journal.Item
+	Dossier   *gateway.Dossier
+	Receipt   []byte // signed XML
+	Duplicate bool   // accepted before; the receipt is the first one
+}
+
+// Admit decides about one submission. The error is a [Refusal]. When it returns nil the
+// request is durable; the same submission again returns the first receipt.
+func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []File) (*Admission, error) {
+	start := time.Now()
+	a := &admission{Desk: d, portal: portal, doc: doc, files: files, now: d.c.Now().UTC().Truncate(time.Microsecond)}
+	out, err := a.run(ctx)
+	if d.c.Observe != nil {
+		d.c.Observe(portal, a.shard(), gateway.ReasonOf(err), out != nil && out.Duplicate, time.Since(start))
+	}
+	if err != nil {
+		reason := gateway.ReasonOf(err)
+		d.c.Log.Info("refused", "door", "rest", "portal", portal, "reason", string(reason), "error", err)
+		if aerr := d.c.Audit.Record(ctx, journal.AuditEntry{At: a.now, Door: "rest", Party: portal, Reason: reason, ContentSHA256: a.content()}); aerr != nil {
+			d.c.Log.Error("audit", "error", aerr)
+		}
+		return nil, err
+	}
+	d.c.Log.Info("accepted", "request", string(out.Item.ID), "portal", portal, "shard", out.Item.Shard, "provider", out.Item.Provider, "duplicate", out.Duplicate)
+	if d.c.Accepted != nil && !out.Duplicate {
+		d.c.Accepted()
+	}
+	return out, nil
+}
+
+// admission is the work on one submission, in the order of the checks.
+type admission struct {
+	*Desk
+	portal string
+	doc    []byte
+	files  []File
+	now    time.Time
+
+	opened  *verification.Document
+	request *gateway.Request
+	outcome verification.Outcome
+	route   route.Route
+}
+
+func (a *admission) shard() string {
+	if a.route.Passport == nil {
+		return ""
+	}
+	return a.route.Passport.Shard
+}
+
+func (a *admission) content() string {
+	if a.opened == nil {
+		return ""
+	}
+	sum := a.opened.Content()
+	return hex.EncodeToString(sum[:])
+}
+
+func (a *admission) refuse(err error) error {
+	r := &Refusal{Err: err}
+	for _, k := range a.outcome.Verdict.Checks {
+		if k.Reason.Class() != gateway.Permanent {
+			k.Detail = "" // what ails our sources is for the log
+		}
+		r.Checks = append(r.Checks, k)
+	}
+	return r
+}
+
+func (a *admission) run(ctx context.Context) (*Admission, error) {
+	if len(a.doc) == 0 {
+		return nil, a.refuse(gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected"))
+	}
+	var err error
+	if a.opened, err = a.c.Verifier.Open(a.doc, a.c.MaxDocument); err != nil {
+		a.outcome = verification.SignatureFailed(err, a.now)
+		return nil, a.refuse(err)
+	}
+	form, err := a.c.Forms.Form(a.opened.Root().Space(), a.opened.Root().Local())
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	if first, err := a.again(ctx); first != nil || err != nil {
+		return first, err
+	}
+	faults := form.Check(a.opened.Root())
+	signatory, known := passport.Signatory(a.opened.Root())
+	if !known && len(faults) > 0 {
+		return nil, &Refusal{Err: gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s", len(faults), faults[0].Path), Faults: faults}
+	}
+	// R4a–R4c: who signed, and may that key still sign.
+	a.outcome = a.c.Verifier.Judge(ctx, a.opened, verification.Want{At: a.now, Purpose: trust.PurposeSignPerson, Citizen: signatory})
+	if err := a.outcome.Verdict.Err(); err != nil {
+		return nil, a.refuse(err)
+	}
+	if len(faults) > 0 {
+		return nil, &Refusal{Err: gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s", len(faults), faults[0].Path), Faults: faults, Checks: a.outcome.Verdict.Checks}
+	}
+	if a.request, err = passport.Read(a.opened.Root()); err != nil {
+		return nil, a.refuse(err)
+	}
+	if a.route, err = a.c.Routes.Find(a.request); err != nil {
+		return nil, a.refuse(err)
+	}
+	for _, check := range []func() error{a.checkForm, a.checkConsent, a.checkDocuments} {
+		if err := check(); err != nil {
+			return nil, a.refuse(err)
+		}
+	}
+	return a.accept(ctx)
+}
+
+// again returns the first admission when this very content was accepted before, whatever
+// became of the certificate since.
+func (a *admission) again(ctx context.Context) (*Admission, error) {
+	message, _ := passport.Field(a.opened.Root(), "messageId")
+	id := gateway.NewRequestID(a.portal, strings.TrimSpace(message), a.opened.Content())
+	it, err := a.c.Journal.Get(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	return a.first(ctx, it)
+}
+
+func (a *admission) first(ctx context.Context, it journal.Item) (*Admission, error) {
+	dossier, err := gateway.ReadDossier(it.Doc)
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	receipt, err := a.c.Journal.Body(ctx, it.ID, gateway.BodyReceipt)
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	if p, ok := a.c.Forms.ByID(dossier.Passport); ok {
+		a.route.Passport = p
+	}
+	return &Admission{Item: it, Dossier: dossier, Receipt: receipt, Duplicate: true}, nil
+}
+
+func (a *admission) checkForm() error {
+	r, p := a.request, a.route.Passport
+	if r.Portal != a.portal {
+		return gateway.Errorf(gateway.PortalMismatch, "the element portal does not name the portal that sent the request")
+	}
+	if age := a.now.Sub(r.CreatedAt); age > time.Duration(p.CreatedAt.Past) || -age > time.Duration(p.CreatedAt.Future) {
+		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future))
+	}
+	// The power of attorney holds to the end of its last day (R16).
+	if !r.Representative.IsZero() && !a.now.In(a.c.Forms.Calendar().Zone()).Before(r.AttorneyEnd(a.c.Forms.Calendar().Zone())) {
+		return gateway.Errorf(gateway.AttorneyMissing, "the power of attorney is no longer in force")
+	}
+	return nil
+}
+
+// checkConsent wants the signed consent for every record the service cannot do without (R14).
+func (a *admission) checkConsent() error {
+	for _, rule := range a.route.Passport.Records {
+		if rule.Need != passport.Optional && !slices.Contains(a.request.Consent, rule.Kind) {
+			return gateway.Errorf(gateway.ConsentMissing, "consent/record: %s is needed for this service", rule.Kind)
+		}
+	}
+	return nil
+}
+
+// accept computes the plan, signs the receipt and makes all of it durable.
+func (a *admission) accept(ctx context.Context) (*Admission, error) {
+	r, p := a.request, a.route.Passport
+	registered, err := p.Registration(a.now)
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	steps, err := p.Plan(registered)
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	content := a.opened.Content()
+	id := gateway.NewRequestID(a.portal, r.MessageID, content)
+	dossier := &gateway.Dossier{
+		Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
+		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
+	}
+	receipt, err := a.receipt(id, dossier, a.route)
+	if err != nil {
+		return nil, a.refuse(gateway.Errorf(gateway.ConfigInvalid, "sign the receipt: %w", err))
+	}
+	bodies := map[string][]byte{gateway.BodyRequest: a.doc, gateway.BodyReceipt: receipt}
+	if len(a.outcome.Evidence.Raw) > 0 {
+		dossier.Evidence = a.outcome.Evidence.Method
+		bodies[gateway.BodyEvidence] = a.outcome.Evidence.Raw
+	}
+	for _, f := range a.files {
+		bodies[gateway.BodyAttachment+sum(f.Data)] = f.Data
+	}
+	it, err := a.c.Journal.Create(ctx, journal.New{
+		ID: id, Portal: a.portal, MessageID: r.MessageID, Content: content, Citizen: journal.KeyOf(a.c.Secret, r.Applicant),
+		Service: r.Service, Shard: p.Shard, Provider: a.route.Provider.ID, Created: a.now, Wake: a.now, Doc: dossier.Encode(),
+		Events: []gateway.Event{{At: a.now, Kind: gateway.EventAccepted, Subject: a.portal}}, Bodies: bodies,
+	})
+	switch {
+	case errors.Is(err, journal.ErrDuplicate):
+		return a.first(ctx, it)
+	case errors.Is(err, journal.ErrReplay):
+		return nil, a.refuse(gateway.Errorf(gateway.ReplayConflict, "use a new messageId for new content"))
+	case err != nil:
+		return nil, a.refuse(fmt.Errorf("keep the request: %w", err))
+	}
+	return &Admission{Item: it, Dossier: dossier, Receipt: receipt}, nil
+}

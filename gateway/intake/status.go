@@ -1,0 +1,100 @@
+package intake
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+)
+
+// A Progress is what a portal may know of a request: everything but the documents' content.
+type Progress struct {
+	ID           gateway.RequestID  `json:"id"`
+	MessageID    string             `json:"message_id"`
+	Service      string             `json:"service"`
+	Shard        string             `json:"shard"`
+	Provider     string             `json:"provider"`
+	State        gateway.State      `json:"state"`
+	StateText    gateway.Texts      `json:"state_text"`
+	ReceivedAt   time.Time          `json:"received_at"`
+	RegisteredAt time.Time          `json:"registered_at"`
+	DueAt        time.Time          `json:"due_at"`
+	Overdue      bool               `json:"overdue"`
+	Admission    gateway.Verdict    `json:"admission"`
+	Steps        []gateway.StepPlan `json:"steps"`
+	Records      []gateway.FactNote `json:"records"`
+	Result       *gateway.Result    `json:"result,omitempty"`
+	ResultURL    string             `json:"result_url,omitempty"`
+	Timeline     []gateway.Event    `json:"timeline"`
+}
+
+// item returns a request of the asking portal; any other is not found.
+func (d *Desk) item(r *http.Request) (journal.Item, error) {
+	portal, err := d.authenticate(r)
+	if err != nil {
+		return journal.Item{}, err
+	}
+	id, err := gateway.ParseRequestID(r.PathValue("id"))
+	if err != nil {
+		return journal.Item{}, err
+	}
+	it, err := d.c.Journal.Get(r.Context(), id)
+	if errors.Is(err, journal.ErrNotFound) || err == nil && it.Portal != portal {
+		return journal.Item{}, gateway.Errorf(gateway.NotFound, "no request of this portal has that id")
+	}
+	return it, err
+}
+
+func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
+	it, err := d.item(r)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	dossier, err := gateway.ReadDossier(it.Doc)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	zone := d.c.Forms.Calendar().Zone()
+	p := Progress{
+		ID: it.ID, MessageID: it.MessageID, Service: it.Service, Shard: it.Shard, Provider: it.Provider, State: it.State, StateText: d.c.Texts.All("state." + string(it.State)),
+		ReceivedAt: dossier.ReceivedAt.In(zone), RegisteredAt: dossier.RegisteredAt.In(zone), DueAt: dossier.DueAt.In(zone),
+		Overdue:   dossier.Result == nil && d.c.Now().After(dossier.DueAt),
+		Admission: dossier.Admission, Steps: dossier.Steps, Records: dossier.Records, Result: dossier.Result, Timeline: it.Events,
+	}
+	if p.Records == nil {
+		p.Records = []gateway.FactNote{}
+	}
+	if p.Result != nil {
+		p.ResultURL = d.statusURL(it.ID) + "/result"
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, p)
+}
+
+func (d *Desk) getReceipt(w http.ResponseWriter, r *http.Request) {
+	d.body(w, r, gateway.BodyReceipt)
+}
+func (d *Desk) getResult(w http.ResponseWriter, r *http.Request) { d.body(w, r, gateway.BodyResult) }
+
+func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
+	it, err := d.item(r)
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	b, err := d.c.Journal.Body(r.Context(), it.ID, name)
+	if errors.Is(err, journal.ErrNotFound) {
+		err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+	}
+	if err != nil {
+		d.problem(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/xml; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(b) //nolint:errcheck // the client may be gone
+}

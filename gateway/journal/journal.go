@@ -1,0 +1,191 @@
+// Package journal is the gateway's durable memory: what was accepted, what happened to it,
+// and what is to be done next.
+//
+// [Store] is the contract, journaltest its conformance suite. A store is the only place
+// that says a thing is durable; everything else repeats itself until a store has answered.
+package journal
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"time"
+
+	"egov-gateway/gateway"
+)
+
+// A Store keeps items. It is safe for concurrent use. Every error but those named is an
+// engine error: the write may or may not have happened, and repeating the same call is safe.
+// Times are kept to the microsecond, in UTC.
+type Store interface {
+	// Create keeps a new item with its bodies and first events. When it returns nil, all of
+	// it is on disk and survives the loss of power. For a message id already used with the
+	// same content it returns the first item and [ErrDuplicate], which is just as durable;
+	// with other content it returns [ErrReplay] and nothing is kept.
+	Create(ctx context.Context, n New) (Item, error)
+
+	// Claim leases up to o.Max items whose wake time has come, the longest waiting first,
+	// and raises their version, which fences off whoever held them before. The lease is
+	// durable when it returns.
+	Claim(ctx context.Context, o ClaimOptions) ([]Lease, error)
+
+	// Advance records the outcome of the work done under a lease: state, document, events,
+	// bodies, next wake time and consumed signals, all or nothing, and ends the lease. It is
+	// durable when it returns nil. [ErrLeaseLost] means that somebody else claimed the item
+	// since; nothing was written.
+	Advance(ctx context.Context, l Lease, s Step) error
+
+	// Signal leaves a message for an item and wakes it. It is durable when it returns nil.
+	// The same key again, with whatever content, is not kept a second time: fresh is false
+	// and the first message comes back. [ErrNotFound] for an unknown id.
+	Signal(ctx context.Context, id gateway.RequestID, s Signal) (first Signal, fresh bool, err error)
+
+	// Get returns an item with all its events. It reads what was durable at the call.
+	Get(ctx context.Context, id gateway.RequestID) (Item, error)
+
+	// Body returns one of an item's bodies, checked against its SHA-256. It reads what was
+	// durable at the call.
+	Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error)
+
+	// List returns items, newest first, without events, and the cursor of the next page, ""
+	// at the end. It reads what was durable at the call.
+	List(ctx context.Context, q Query) ([]Item, string, error)
+
+	// Stats counts items by shard and state, and proves by a write that the store still works.
+	Stats(ctx context.Context) (Stats, error)
+
+	// Close ends the store after the calls in flight; later calls fail.
+	io.Closer
+}
+
+// An Audit keeps what leaves no item: refusals at the door. It holds no personal data.
+type Audit interface {
+	// Record keeps one entry. It is durable when it returns nil.
+	Record(ctx context.Context, e AuditEntry) error
+	// Recent returns the newest entries, newest first.
+	Recent(ctx context.Context, limit int) ([]AuditEntry, error)
+}
+
+// An AuditEntry is one refusal.
+type AuditEntry struct {
+	At            time.Time
+	Door          string // rest, provider, cabinet
+	Party         string // configured name of the caller, "" when unknown
+	Reason        gateway.Reason
+	ContentSHA256 string // hex, of the canonical signed bytes when they verified
+}
+
+var (
+	// ErrDuplicate: the same message with the same content was accepted before.
+	ErrDuplicate = errors.New("journal: already accepted")
+	// ErrReplay: the message id was used before with other content.
+	ErrReplay = errors.New("journal: message id already used with other content")
+	// ErrLeaseLost: the item was claimed by somebody else since.
+	ErrLeaseLost = errors.New("journal: lease lost")
+	// ErrNotFound: no such item or body.
+	ErrNotFound = errors.New("journal: not found")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("journal: closed")
+)
+
+// A CitizenKey stands for a citizen in indexes: the journal never holds an IIN in clear
+// outside bodies.
+type CitizenKey string
+
+// KeyOf derives the index key of an IIN under a secret of the installation (at least 32 bytes).
+func KeyOf(secret []byte, iin gateway.IIN) CitizenKey {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte("citizen\x00" + iin.Reveal()))
+	return CitizenKey(hex.EncodeToString(m.Sum(nil)[:16]))
+}
+
+// A New is a request to be kept.
+type New struct {
+	ID        gateway.RequestID
+	Portal    string   // with MessageID: the once-only key
+	MessageID string   //
+	Content   [32]byte // SHA-256 of the canonical signed bytes
+	Citizen   CitizenKey
+	Service   string
+	Shard     string
+	Provider  string
+	Created   time.Time
+	Wake      time.Time
+	Doc       []byte // the flow's own record of the request; the journal does not read it
+	Events    []gateway.Event
+	Bodies    map[string][]byte
+}
+
+// An Item is a kept request. Events is filled by Get, Claim and Create only.
+type Item struct {
+	ID        gateway.RequestID
+	Portal    string
+	MessageID string
+	Content   [32]byte
+	Citizen   CitizenKey
+	Service   string
+	Shard     string
+	Provider  string
+	State     gateway.State
+	Version   int64
+	Attempt   int // tries of the step at hand that failed
+	Created   time.Time
+	Updated   time.Time
+	Wake      time.Time // zero when nothing is planned
+	Doc       []byte
+	Events    []gateway.Event
+}
+
+// A Signal is a message for an item from outside: a provider's step or result, an operator's order.
+type Signal struct {
+	Key  string // once-only within the item
+	Kind string
+	At   time.Time
+	Body []byte
+}
+
+// ClaimOptions says what to claim.
+type ClaimOptions struct {
+	Shards []string // only these; empty claims nothing
+	Now    time.Time
+	Lease  time.Duration
+	Max    int
+}
+
+// A Lease is the right to advance an item until Until, or until somebody claims it after that.
+type Lease struct {
+	Item  Item
+	Inbox []Signal // in order of arrival
+	Until time.Time
+}
+
+// A Step is the outcome of work on an item.
+type Step struct {
+	State    gateway.State
+	Attempt  int
+	Wake     time.Time // zero: only a signal wakes it
+	Doc      []byte
+	Events   []gateway.Event // Seq is given by the store
+	Bodies   map[string][]byte
+	Consumed []string // keys of signals that need not be seen again
+	At       time.Time
+}
+
+// A Query selects items; empty fields select all.
+type Query struct {
+	Citizen CitizenKey
+	Shard   string
+	State   gateway.State
+	Cursor  string
+	Limit   int // 0 means 50
+}
+
+// Stats is the store's own account.
+type Stats struct {
+	ByShard map[string]map[gateway.State]int
+	// OldestDue is the wake time of the longest waiting unleased item, zero if none.
+	OldestDue time.Time
+}

@@ -1,0 +1,117 @@
+package sqlitejournal_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/journal/journaltest"
+	"egov-gateway/gateway/journal/sqlitejournal"
+)
+
+func TestStore(t *testing.T) {
+	journaltest.Run(t, func(t *testing.T) (journal.Store, func() journal.Store) {
+		dir := t.TempDir()
+		open := func() journal.Store {
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		return open(), open
+	})
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	tests := []struct {
+		name string
+		make func(t *testing.T, dir string) string // returns the directory to open
+		want string
+	}{
+		{"the directory is a file", func(t *testing.T, dir string) string {
+			file := filepath.Join(dir, "file")
+			os.WriteFile(file, nil, 0o600)
+			return file
+		}, "cannot be made"},
+		{"another process holds it", func(t *testing.T, dir string) string {
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return dir
+		}, "in use by another process"},
+		{"the file is not SQLite", func(t *testing.T, dir string) string {
+			os.WriteFile(filepath.Join(dir, "journal.db"), []byte(strings.Repeat("not a database ", 500)), 0o600)
+			return dir
+		}, "damaged or not a journal"},
+		{"the file is an empty SQLite file of somebody else", func(t *testing.T, dir string) string {
+			os.WriteFile(filepath.Join(dir, "journal.db"), nil, 0o600)
+			return dir
+		}, "not a journal of this gateway"},
+		{"the file is cut short", func(t *testing.T, dir string) string {
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range 50 {
+				if _, err := s.Create(t.Context(), journaltest.NewItem(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Close()
+			file := filepath.Join(dir, "journal.db")
+			info, _ := os.Stat(file)
+			if err := os.Truncate(file, info.Size()/2/4096*4096); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}, "damaged"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: tt.make(t, t.TempDir())})
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %q, want a sentence with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestABodyDamagedOnDiskIsNotServed(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := journaltest.NewItem(1)
+	n.Bodies["request"] = []byte(strings.Repeat("MARK", 10))
+	if _, err := s.Create(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	file := filepath.Join(dir, "journal.db")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(b), "MARKMARK", "MARKNARK", 1)
+	if changed == string(b) {
+		t.Fatal("the body is not in the file")
+	}
+	os.WriteFile(file, []byte(changed), 0o600)
+	if s, err = sqlitejournal.Open(sqlitejournal.Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got, err := s.Body(t.Context(), n.ID, "request"); err == nil {
+		t.Errorf("served %q", got)
+	}
+}

@@ -1,0 +1,143 @@
+// Package message holds the texts for people: one catalogue per language, complete, the
+// state language first (R21). Words of law live in the catalogues, not in code.
+package message
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"egov-gateway/gateway"
+)
+
+// A Catalogue is immutable and safe for concurrent use.
+type Catalogue struct {
+	texts map[gateway.Language]map[string]string
+	zone  *time.Location
+}
+
+// Load reads messages/kk.yaml, ru.yaml and en.yaml. It fails when one of them lacks a key
+// that another has, or a text for a Reason, a state, an event or a status.
+func Load(fsys fs.FS, zone *time.Location) (*Catalogue, error) {
+	c := &Catalogue{texts: map[gateway.Language]map[string]string{}, zone: zone}
+	for _, l := range gateway.Languages {
+		file := "messages/" + string(l) + ".yaml"
+		data, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return nil, fmt.Errorf("message: %w", err)
+		}
+		texts := map[string]string{}
+		if err := yaml.UnmarshalWithOptions(data, &texts, yaml.Strict()); err != nil {
+			return nil, fmt.Errorf("message: %s: %w", file, err)
+		}
+		c.texts[l] = texts
+	}
+	for _, key := range append(c.Keys(), required()...) {
+		for _, l := range gateway.Languages {
+			if strings.TrimSpace(c.texts[l][key]) == "" {
+				return nil, fmt.Errorf("message: messages/%s.yaml has no text for %s", l, key)
+			}
+		}
+	}
+	return c, nil
+}
+
+// required are the keys that the closed lists of the gateway ask for.
+func required() []string {
+	var keys []string
+	for _, r := range gateway.Reasons() {
+		keys = append(keys, "reason."+string(r))
+	}
+	for _, s := range gateway.States {
+		keys = append(keys, "state."+string(s))
+	}
+	for _, k := range gateway.EventKinds {
+		keys = append(keys, "event."+string(k))
+	}
+	for _, n := range gateway.Checks {
+		keys = append(keys, "check."+string(n))
+	}
+	for _, k := range gateway.RecordKinds {
+		keys = append(keys, "record."+string(k))
+	}
+	return append(keys, "status.verified", "status.refused", "status.indeterminate")
+}
+
+// Keys returns every key of any language, sorted.
+func (c *Catalogue) Keys() []string {
+	var keys []string
+	for _, texts := range c.texts {
+		for k := range texts {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Text returns the text for key in l, with args put in as by fmt.Sprintf. An unknown key
+// comes back as itself: a citizen sees a word rather than nothing.
+func (c *Catalogue) Text(l gateway.Language, key string, args ...any) string {
+	s, ok := c.texts[l][key]
+	if !ok {
+		if s, ok = c.texts[gateway.Kazakh][key]; !ok {
+			return key
+		}
+	}
+	if len(args) > 0 {
+		return fmt.Sprintf(s, args...)
+	}
+	return s
+}
+
+// Reason returns the sentence for a Reason.
+func (c *Catalogue) Reason(l gateway.Language, r gateway.Reason) string {
+	return c.Text(l, "reason."+string(r))
+}
+
+// All returns the text for key in the three languages.
+func (c *Catalogue) All(key string) gateway.Texts {
+	t := gateway.Texts{}
+	for _, l := range gateway.Languages {
+		t[l] = c.Text(l, key)
+	}
+	return t
+}
+
+// DateTime writes t in the country's time as 23.11.2026, 10:00, or 23 November 2026, 10:00 in English.
+func (c *Catalogue) DateTime(l gateway.Language, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	t = t.In(c.zone)
+	if l == gateway.English {
+		return t.Format("2 January 2006, 15:04")
+	}
+	return t.Format("02.01.2006, 15:04")
+}
+
+// Negotiate picks the language that an Accept-Language header prefers among the three;
+// fallback when it names none of them (RFC 9110 §12.5.4).
+func Negotiate(header string, fallback gateway.Language) gateway.Language {
+	best, weight := fallback, 0.0
+	for part := range strings.SplitSeq(header, ",") {
+		tag, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			var err error
+			if q, err = strconv.ParseFloat(v, 64); err != nil {
+				continue
+			}
+		}
+		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if l := gateway.Language(primary); q > weight && slices.Contains(gateway.Languages, l) {
+			best, weight = l, q
+		}
+	}
+	return best
+}

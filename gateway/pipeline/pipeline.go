@@ -1,0 +1,254 @@
+// Package pipeline drives accepted requests: it claims due work from the journal under a
+// lease, runs the step for the state it is in, and records the outcome. It is the slow and
+// durable one of the two places that retry; the quick one is package upstream.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+)
+
+// SignalRedrive is the kind of signal by which an operator sets a parked item going again.
+const SignalRedrive = "redrive"
+
+// Defaults of Config.
+const (
+	DefaultWorkers     = 16
+	DefaultLease       = time.Minute
+	DefaultPoll        = 200 * time.Millisecond
+	DefaultBackoff     = time.Second
+	DefaultMaxBackoff  = 15 * time.Minute
+	DefaultMaxAttempts = 60
+)
+
+// A Step does the work of one state. Run gets the item under a lease and returns its next
+// step; it may run again from the start at any time, and must reach the same outcome.
+// An error is judged by its Reason's class: retried with back-off, or parked for an operator.
+type Step struct {
+	Name string
+	Run  func(ctx context.Context, l journal.Lease) (journal.Step, error)
+}
+
+// Config is what an Engine needs.
+type Config struct {
+	Store  journal.Store          // required
+	Shards []string               // the shards this instance works; required
+	Steps  map[gateway.State]Step // required
+	// Workers bounds the items worked on at once. 0 means DefaultWorkers.
+	Workers int
+	// Lease is how long an item belongs to a worker; a step's context ends a little earlier. 0 means DefaultLease.
+	Lease time.Duration
+	// Poll is the longest rest between two looks for due work. 0 means DefaultPoll.
+	Poll time.Duration
+	// MaxAttempts is how often a step is tried before the item is parked. 0 means DefaultMaxAttempts.
+	MaxAttempts int
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+	// Observe, if set, is told of every step run: its name, the Reason it ended with ("" for success), and how long it took.
+	Observe func(step, shard string, r gateway.Reason, took time.Duration)
+}
+
+// An Engine works until its context ends.
+type Engine struct {
+	c    Config
+	kick chan struct{}
+	free chan struct{} // one token per idle worker
+}
+
+// New checks the configuration.
+func New(c Config) (*Engine, error) {
+	if c.Store == nil || len(c.Shards) == 0 || len(c.Steps) == 0 {
+		return nil, errors.New("pipeline: Config.Store, Shards and Steps are required")
+	}
+	setDefault(&c.Workers, DefaultWorkers)
+	setDefault(&c.Lease, DefaultLease)
+	setDefault(&c.Poll, DefaultPoll)
+	setDefault(&c.MaxAttempts, DefaultMaxAttempts)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{c: c, kick: make(chan struct{}, 1), free: make(chan struct{}, c.Workers)}
+	for range c.Workers {
+		e.free <- struct{}{}
+	}
+	return e, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Kick makes the engine look for work at once. It never blocks.
+func (e *Engine) Kick() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims and works until ctx ends, then lets the steps at hand finish: their own
+// contexts end with their leases, not with ctx. What is not finished stays in the journal.
+func (e *Engine) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(e.c.Poll)
+	defer timer.Stop()
+	for {
+		n, err := e.claim(ctx, &wg)
+		if err != nil && ctx.Err() == nil {
+			e.c.Log.Error("claim", "reason", gateway.ReasonOf(err), "error", err)
+		}
+		if n > 0 {
+			continue
+		}
+		timer.Reset(e.c.Poll)
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+// claim takes as many items as there are idle workers, at least one, and starts them.
+func (e *Engine) claim(ctx context.Context, wg *sync.WaitGroup) (int, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-e.free:
+	}
+	idle := 1
+	for more := true; more && idle < e.c.Workers; {
+		select {
+		case <-e.free:
+			idle++
+		default:
+			more = false
+		}
+	}
+	leases, err := e.c.Store.Claim(ctx, journal.ClaimOptions{Shards: e.c.Shards, Now: e.c.Now(), Lease: e.c.Lease, Max: idle})
+	for range idle - len(leases) {
+		e.free <- struct{}{}
+	}
+	for _, l := range leases {
+		wg.Go(func() {
+			defer func() { e.free <- struct{}{}; e.Kick() }()
+			e.work(context.WithoutCancel(ctx), l)
+		})
+	}
+	return len(leases), err
+}
+
+func (e *Engine) work(ctx context.Context, l journal.Lease) {
+	ctx, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
+	defer cancel()
+	log := e.c.Log.With("request", string(l.Item.ID), "shard", l.Item.Shard, "state", string(l.Item.State))
+	next := e.next(ctx, l)
+	next.At = e.c.Now()
+	if err := e.c.Store.Advance(ctx, l, next); err != nil {
+		// Nothing was recorded: the lease ends by itself and the step runs again.
+		log.Warn("advance", "reason", gateway.ReasonOf(err), "error", err)
+		return
+	}
+	log.Info("advanced", "to", string(next.State), "events", len(next.Events))
+}
+
+// next runs the step and turns its outcome, whatever it is, into a journal.Step.
+func (e *Engine) next(ctx context.Context, l journal.Lease) journal.Step {
+	if st, ok := e.redrive(l); ok {
+		return st
+	}
+	step, ok := e.c.Steps[l.Item.State]
+	if !ok {
+		return e.park(l, gateway.Errorf(gateway.Internal, "no step for the state %s", l.Item.State))
+	}
+	start := time.Now()
+	out, err := e.run(ctx, step, l)
+	if e.c.Observe != nil {
+		e.c.Observe(step.Name, l.Item.Shard, gateway.ReasonOf(err), time.Since(start))
+	}
+	if err == nil {
+		return out
+	}
+	reason := gateway.ReasonOf(err)
+	e.c.Log.Warn("step", "step", step.Name, "request", string(l.Item.ID), "attempt", l.Item.Attempt+1, "reason", string(reason), "error", err)
+	if reason.Class() != gateway.Retry {
+		return e.park(l, err)
+	}
+	if l.Item.Attempt+1 >= e.c.MaxAttempts {
+		return e.park(l, gateway.Errorf(gateway.BudgetExhausted, "%w", err))
+	}
+	st := journal.Step{State: l.Item.State, Attempt: l.Item.Attempt + 1, Doc: l.Item.Doc, Wake: e.c.Now().Add(backoff(l.Item.Attempt))}
+	if l.Item.Attempt == 0 || lastReason(l.Item) != reason {
+		st.Events = []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRetry, Subject: step.Name, Reason: reason}}
+	}
+	return st
+}
+
+// run is the only place where steps are called; a panic is an error of class Operator.
+func (e *Engine) run(ctx context.Context, s Step, l journal.Lease) (out journal.Step, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.c.Log.Error("panic in a step", "step", s.Name, "request", string(l.Item.ID), "stack", string(debug.Stack()))
+			err = gateway.Errorf(gateway.Internal, "panic in step %s", s.Name)
+		}
+	}()
+	return s.Run(ctx, l)
+}
+
+// lastReason is the Reason of the newest retry event, "" when something else happened since.
+func lastReason(it journal.Item) gateway.Reason {
+	if n := len(it.Events); n > 0 && it.Events[n-1].Kind == gateway.EventRetry {
+		return it.Events[n-1].Reason
+	}
+	return ""
+}
+
+func (e *Engine) park(l journal.Lease, err error) journal.Step {
+	return journal.Step{State: gateway.StateParked, Attempt: l.Item.Attempt, Doc: l.Item.Doc,
+		Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventParked, Subject: string(l.Item.State), Reason: gateway.ReasonOf(err)}}}
+}
+
+// redrive puts a parked item back into the state it was parked from, if an operator asked.
+func (e *Engine) redrive(l journal.Lease) (journal.Step, bool) {
+	if l.Item.State != gateway.StateParked {
+		return journal.Step{}, false
+	}
+	for _, s := range l.Inbox {
+		if s.Kind != SignalRedrive {
+			continue
+		}
+		for i := len(l.Item.Events) - 1; i >= 0; i-- {
+			if ev := l.Item.Events[i]; ev.Kind == gateway.EventParked {
+				return journal.Step{State: gateway.State(ev.Subject), Doc: l.Item.Doc, Wake: e.c.Now(), Consumed: []string{s.Key},
+					Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRedriven, Subject: ev.Subject}}}, true
+			}
+		}
+	}
+	return journal.Step{}, false
+}
+
+// backoff is full jitter: anywhere up to DefaultBackoff·2^attempt, at most DefaultMaxBackoff.
+func backoff(attempt int) time.Duration {
+	limit := DefaultMaxBackoff
+	if attempt < 20 {
+		limit = min(limit, DefaultBackoff<<attempt)
+	}
+	return limit/10 + rand.N(limit*9/10)
+}

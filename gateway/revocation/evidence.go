@@ -1,0 +1,28 @@
+// Package revocation tells whether a registration certificate was revoked: «отсутствие
+// регистрационного свидетельства в списке отозванных» (R4c), by OCSP (RFC 6960) and CRL (RFC
+// 5280 §6.3).
+//
+// Good must be proven by a fresh answer whose signer had the right to give it. Everything
+// else — a responder that is silent, lies or is late, a list that is old, partial or signed by
+// somebody else — refuses and says why. A revocation from any verified source wins at once.
+// URLs come from the configuration alone, never from a certificate.
+package revocation
+
+import "time"
+
+// Methods of [Evidence].
+const (
+	MethodOCSP  = "ocsp"
+	MethodCRL   = "crl"
+	MethodDelta = "crl+delta"
+)
+
+// Evidence is what proved that a certificate was not revoked, to be kept with the request.
+type Evidence struct {
+	Method string // ocsp, crl or crl+delta
+	// Raw is the signed answer. For a CRL it is a line of text with number and SHA-256, by which
+	// the list can be found again; the list itself may be 53 MB.
+	Raw         []byte
+	ThisUpdate  time.Time
+	UsableUntil time.Time
+}

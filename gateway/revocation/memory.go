@@ -1,0 +1,107 @@
+package revocation
+
+import (
+	"sync"
+	"time"
+)
+
+// A memory keeps what a responder said of the certificates of one issuer. It is bounded in
+// entries and octets and safe for concurrent use.
+type memory struct {
+	maxBytes int
+	shards   [16]shard
+}
+
+type shard struct {
+	mu    sync.RWMutex // guards both below
+	seen  map[[serialSize]byte]memo
+	bytes int
+}
+
+// A memo is a finding and until when it answers without asking again. A failure has no finding.
+type memo struct {
+	finding finding
+	failure error
+	until   time.Time
+}
+
+const memoOverhead = 200 // map slot, times and strings of one memo, about
+
+func newMemory(maxBytes int) *memory {
+	m := &memory{maxBytes: maxBytes}
+	for i := range m.shards {
+		m.shards[i].seen = make(map[[serialSize]byte]memo)
+	}
+	return m
+}
+
+func (m *memory) at(serial []byte) (*shard, [serialSize]byte) {
+	var key [serialSize]byte
+	copy(key[serialSize-len(serial):], serial)
+	// Serial numbers end in random octets.
+	return &m.shards[key[serialSize-1]%byte(len(m.shards))], key
+}
+
+// recall returns what is remembered, fresh or not.
+func (m *memory) recall(serial []byte) (memo, bool) {
+	s, key := m.at(serial)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e, ok := s.seen[key]
+	return e, ok
+}
+
+// learn merges a new verified finding with what is known and returns what now holds: newer
+// replaces older and never the reverse, a permanent revocation stays, and a hold is lifted
+// only by a newer good.
+func (m *memory) learn(serial []byte, f finding, until time.Time) finding {
+	s, key := m.at(serial)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, known := s.seen[key]
+	if known && old.failure == nil {
+		o := old.finding
+		newer := f.evidence.ThisUpdate.After(o.evidence.ThisUpdate)
+		switch {
+		case f.state == revoked:
+		case o.state == revoked, o.state == held && f.state == good && !newer:
+			return o
+		case f.evidence.ThisUpdate.Before(o.evidence.ThisUpdate) && f.state == o.state:
+			return o
+		}
+	}
+	s.put(key, memo{finding: f, until: until}, m.maxBytes/len(m.shards))
+	return f
+}
+
+// stumble remembers a failure to ask until the given time, unless more is known.
+func (m *memory) stumble(serial []byte, err error, until time.Time) {
+	s, key := m.at(serial)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, known := s.seen[key]; known && old.failure == nil {
+		return
+	}
+	s.put(key, memo{failure: err, until: until}, m.maxBytes/len(m.shards))
+}
+
+// put stores e and makes room by forgetting arbitrary others first; what is forgotten is asked again.
+func (s *shard) put(key [serialSize]byte, e memo, limit int) {
+	s.drop(key)
+	size := len(e.finding.evidence.Raw) + memoOverhead
+	for other := range s.seen {
+		if s.bytes+size <= limit {
+			break
+		}
+		s.drop(other)
+	}
+	s.seen[key] = e
+	s.bytes += size
+}
+
+func (s *shard) drop(key [serialSize]byte) {
+	if old, ok := s.seen[key]; ok {
+		s.bytes -= len(old.finding.evidence.Raw) + memoOverhead
+		delete(s.seen, key)
+	}
+}

@@ -1,0 +1,129 @@
+package revocation
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/trust"
+)
+
+// responder returns what OCSP says of a certificate, from memory when that is fresh.
+func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certificate, now time.Time) (finding, error) {
+	if m, ok := s.memory.recall(cert.Serial); ok && !now.After(m.until) {
+		return m.finding, m.failure
+	}
+	if len(s.issuer.OCSP) == 0 {
+		return finding{}, gateway.Errorf(gateway.StatusUnavailable, "no responder is configured")
+	}
+	flight := s.flights.DoChan(string(cert.Serial), func() (any, error) {
+		// The answer is for everybody who waits, so the first one's leaving does not end it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.OCSPTimeout)
+		defer cancel()
+		return c.question(ctx, s, cert)
+	})
+	select {
+	case r := <-flight:
+		return r.Val.(finding), r.Err
+	case <-ctx.Done():
+		return finding{}, gateway.Errorf(gateway.StatusUnavailable, "gave up waiting for the responder: %w", ctx.Err())
+	}
+}
+
+// question asks once and remembers the outcome.
+func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certificate) (finding, error) {
+	// Somebody may have asked between the caller's look and this flight.
+	if m, ok := s.memory.recall(cert.Serial); ok && !c.now().After(m.until) {
+		return m.finding, m.failure
+	}
+	f, err := c.race(ctx, s, cert.Serial)
+	now := c.now()
+	if err != nil {
+		if gateway.ReasonOf(err) == gateway.StatusUnavailable {
+			s.memory.stumble(cert.Serial, err, now.Add(failedFor))
+		} else {
+			c.log.Warn("an OCSP answer was refused", "issuer", s.label, "reason", gateway.ReasonOf(err), "error", err)
+		}
+		return finding{}, err
+	}
+	until := f.evidence.UsableUntil
+	switch f.state {
+	case revoked:
+		until = cert.NotAfter
+	case held:
+		until = now.Add(heldFor)
+	case neverIssued, unknown:
+		until = now.Add(unknownFor)
+	}
+	return s.memory.learn(cert.Serial, f, until), nil
+}
+
+// race asks the responders in their order: the next one when the last failed or is slow. The
+// first verified answer wins; of failures, the one that is not mere silence is reported.
+func (c *Checker) race(ctx context.Context, s *source, serial []byte) (finding, error) {
+	type outcome struct {
+		finding finding
+		err     error
+	}
+	urls := s.issuer.OCSP
+	outcomes := make(chan outcome, len(urls))
+	failure := gateway.Errorf(gateway.StatusUnavailable, "no responder is asked: each failed too often of late")
+	next, running := 0, 0
+	launch := func() {
+		for ; next < len(urls); next++ {
+			if i := next; s.breakers[i].allow(c.now()) {
+				next++
+				running++
+				go func() {
+					f, err := c.exchange(ctx, s, i, serial)
+					outcomes <- outcome{f, err}
+				}()
+				return
+			}
+		}
+	}
+	hedge := time.NewTimer(c.config.Hedge)
+	defer hedge.Stop()
+	for launch(); running > 0; {
+		select {
+		case o := <-outcomes:
+			running--
+			if o.err == nil {
+				return o.finding, nil
+			}
+			if gateway.ReasonOf(failure) == gateway.StatusUnavailable {
+				failure = o.err
+			}
+			launch()
+		case <-hedge.C:
+			launch()
+			hedge.Reset(c.config.Hedge)
+		case <-ctx.Done():
+			return finding{}, gateway.Errorf(gateway.StatusUnavailable, "the responders did not answer in time")
+		}
+	}
+	return finding{}, failure
+}
+
+// exchange asks one responder.
+func (c *Checker) exchange(ctx context.Context, s *source, i int, serial []byte) (finding, error) {
+	nonce := make([]byte, s.issuer.NonceSize)
+	rand.Read(nonce)
+	request, err := marshalRequest(newCertID(oidSHA256, s.issuer.Certificate, serial), nonce)
+	if err != nil {
+		return finding{}, gateway.Errorf(gateway.Internal, "build an OCSP request: %w", err)
+	}
+	start := c.now()
+	raw, err := c.config.Fetch(ctx, s.issuer.OCSP[i], request)
+	now := c.now()
+	var f finding
+	if err != nil {
+		err = gateway.Errorf(gateway.StatusUnavailable, "ask the OCSP responder: %w", err)
+	} else {
+		f, err = s.verifier.judge(raw, serial, nonce, now)
+	}
+	s.breakers[i].record(err == nil, now)
+	c.metrics.asked(s, err, now.Sub(start))
+	return f, err
+}

@@ -1,0 +1,82 @@
+// Package route decides, without any I/O, who serves a request: service and territory lead
+// to a passport, its region's shard, and a provider (R6, R15).
+package route
+
+import (
+	"slices"
+	"strings"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/passport"
+)
+
+// A Route is where a request goes.
+type Route struct {
+	Passport *passport.Passport
+	Provider *passport.Provider
+}
+
+// A Table knows the passports and which providers can be reached. It is immutable.
+type Table struct {
+	register  *passport.Register
+	reachable func(provider string) bool
+}
+
+// NewTable makes a table; reachable tells whether an address is configured for a provider.
+func NewTable(r *passport.Register, reachable func(provider string) bool) *Table {
+	return &Table{r, reachable}
+}
+
+// Find returns the route for the request, or an error with [gateway.ServiceUnknown] or
+// [gateway.TerritoryUnknown]; the latter lists the territories that are served.
+func (t *Table) Find(r *gateway.Request) (Route, error) {
+	if !t.register.Offers(r.Service) {
+		return Route{}, gateway.Errorf(gateway.ServiceUnknown, "no passport for the service code; known are %s", strings.Join(t.services(), ", "))
+	}
+	var (
+		best   Route
+		digits int
+	)
+	for _, p := range t.register.All() {
+		if p.Service != r.Service {
+			continue
+		}
+		for i := range p.Providers {
+			if n := p.Providers[i].Serves(r.Territory); n > digits && t.reachable(p.Providers[i].ID) {
+				best, digits = Route{p, &p.Providers[i]}, n
+			}
+		}
+	}
+	if digits == 0 {
+		return Route{}, gateway.Errorf(gateway.TerritoryUnknown, "no provider serves the territory; served are KATO %s", strings.Join(t.Served(r.Service), ", "))
+	}
+	return best, nil
+}
+
+func (t *Table) services() []string {
+	var all []string
+	for _, p := range t.register.All() {
+		if !slices.Contains(all, p.Service) {
+			all = append(all, p.Service)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Served lists the KATO prefixes that a service is offered in.
+func (t *Table) Served(service string) []string {
+	var all []string
+	for _, p := range t.register.All() {
+		if p.Service != service {
+			continue
+		}
+		for _, q := range p.Providers {
+			if t.reachable(q.ID) {
+				all = append(all, q.KATO...)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}

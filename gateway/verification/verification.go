@@ -1,0 +1,182 @@
+// Package verification puts the six checks of a signed document together: signature, path,
+// validity, purpose, identity, revocation. The doors, the command line and the tests run
+// this same code; each check itself is the business of its own package.
+package verification
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/identity"
+	"egov-gateway/gateway/revocation"
+	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/xmlsig"
+)
+
+// Revocation proves that no certificate of a path was revoked; [revocation.Checker] is one.
+type Revocation interface {
+	Check(ctx context.Context, path *trust.Path, at time.Time) (revocation.Evidence, error)
+}
+
+// Config is what a Verifier needs.
+type Config struct {
+	Trust *trust.Store // required
+	// Revocation is asked for every signer. nil leaves the check out, which only the command
+	// line may ask for; the service always has one.
+	Revocation Revocation
+	// AllowGOST2004 accepts the algorithms of the past; for archives only.
+	AllowGOST2004 bool
+	// Observe, if set, is told of every judgement.
+	Observe func(v gateway.Verdict, took time.Duration)
+}
+
+// A Verifier is safe for concurrent use.
+type Verifier struct {
+	c     Config
+	cache *xmlsig.CertificateCache
+}
+
+// New makes a Verifier.
+func New(c Config) (*Verifier, error) {
+	if c.Trust == nil {
+		return nil, errors.New("verification: Config.Trust is required")
+	}
+	return &Verifier{c, xmlsig.NewCertificateCache(0)}, nil
+}
+
+// Want says who must have signed.
+type Want struct {
+	At      time.Time // the instant of receipt: the claimed signing time is never used
+	Purpose trust.Purpose
+	Pinned  *trust.Certificate
+	// Citizen or Organisation, when set, must be whom the certificate names (R4a).
+	Citizen      gateway.IIN
+	Organisation gateway.BIN
+	Untrusted    []*trust.Certificate
+}
+
+// A Document is one whose signature verified. Only the signed view is reachable from it.
+type Document struct {
+	Signed *xmlsig.Signed
+}
+
+// Root is the signed content without the signature.
+func (d *Document) Root() xmlsig.Element { return d.Signed.Root() }
+
+// Content is the SHA-256 of the canonical signed bytes.
+func (d *Document) Content() [32]byte { return d.Signed.ContentSHA256() }
+
+// Open verifies the signature of a document with exactly one signature, of at most maxBytes
+// bytes (R3). The error carries a Reason document.… , signature.… or certificate.… .
+func (v *Verifier) Open(doc []byte, maxBytes int) (*Document, error) {
+	s, err := xmlsig.Verify(doc, xmlsig.Options{Limits: xmlsig.Limits{MaxBytes: maxBytes}, Certificates: v.cache, AllowGOST2004: v.c.AllowGOST2004})
+	if err != nil {
+		return nil, err
+	}
+	return &Document{s}, nil
+}
+
+// An Outcome is the verdict with what proves it.
+type Outcome struct {
+	Verdict  gateway.Verdict
+	Holder   identity.Holder
+	Evidence revocation.Evidence
+}
+
+// SignatureFailed is the outcome for a document that Open refused.
+func SignatureFailed(err error, at time.Time) Outcome {
+	return Outcome{Verdict: verdictOf(at, check(gateway.CheckSignature, err))}
+}
+
+func verdictOf(at time.Time, checks ...gateway.Check) gateway.Verdict {
+	v := gateway.Verdict{At: at, Checks: checks}
+	for _, name := range gateway.Checks[len(checks):] {
+		v.Checks = append(v.Checks, gateway.Check{Name: name, Status: gateway.Indeterminate})
+	}
+	v.Decide()
+	return v
+}
+
+func check(name gateway.CheckName, err error) gateway.Check {
+	r := gateway.ReasonOf(err)
+	return gateway.Check{Name: name, Status: gateway.StatusOf(r), Reason: r, Detail: gateway.DetailOf(err)}
+}
+
+// Judge makes the other five checks for the signer of an opened document. Every check that
+// can be made is made, so that the verdict lists all that is wrong; the network is asked
+// only for a certificate that passed the others, so that a forged one costs no traffic.
+func (v *Verifier) Judge(ctx context.Context, d *Document, w Want) Outcome {
+	start := time.Now()
+	sig := d.Signed.Signatures()[0]
+	out := v.judge(ctx, sig.Certificate, w)
+	out.Verdict.Checks = append([]gateway.Check{check(gateway.CheckSignature, nil)}, out.Verdict.Checks...)
+	out.Verdict.Decide()
+	content := d.Content()
+	out.Verdict.ContentSHA256 = hex.EncodeToString(content[:])
+	out.Verdict.Signers[0].Algorithm = sig.Algorithm
+	if v.c.Observe != nil {
+		v.c.Observe(out.Verdict, time.Since(start))
+	}
+	return out
+}
+
+// JudgeCertificate makes the five checks that need no document.
+func (v *Verifier) JudgeCertificate(ctx context.Context, c *trust.Certificate, w Want) Outcome {
+	out := v.judge(ctx, c, w)
+	out.Verdict.Decide()
+	return out
+}
+
+func (v *Verifier) judge(ctx context.Context, c *trust.Certificate, w Want) Outcome {
+	j := v.c.Trust.Judge(c, trust.JudgeOptions{At: w.At, Purpose: w.Purpose, Untrusted: w.Untrusted, Pinned: w.Pinned})
+	out := Outcome{Verdict: gateway.Verdict{At: w.At}}
+	test := j.Path != nil && j.Path.Test
+	holder, holderErr := identity.Of(c, test)
+	if holderErr == nil {
+		out.Holder = holder
+	}
+	add := func(k gateway.Check) { out.Verdict.Checks = append(out.Verdict.Checks, k) }
+	add(check(gateway.CheckPath, j.PathErr))
+	add(check(gateway.CheckValidity, j.ValidityErr))
+	add(check(gateway.CheckPurpose, j.PurposeErr))
+	identityErr := v.bind(c, w, test, holderErr)
+	add(check(gateway.CheckIdentity, identityErr))
+	switch {
+	case v.c.Revocation == nil:
+	case j.Path == nil || j.ValidityErr != nil || j.PurposeErr != nil || identityErr != nil:
+		add(gateway.Check{Name: gateway.CheckRevocation, Status: gateway.Indeterminate})
+	default:
+		ev, err := v.c.Revocation.Check(ctx, j.Path, w.At)
+		k := check(gateway.CheckRevocation, err)
+		k.Evidence = ev.Method
+		out.Evidence = ev
+		add(k)
+	}
+	out.Verdict.Signers = []gateway.Signer{{
+		Subject: c.Subject.String(), IIN: holder.IIN, BIN: holder.BIN, Serial: c.SerialHex(),
+		Algorithm: string(c.Key.Kind()), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+	}}
+	return out
+}
+
+func (v *Verifier) bind(c *trust.Certificate, w Want, test bool, holderErr error) error {
+	switch {
+	case !w.Citizen.IsZero():
+		return identity.BindCitizen(c, w.Citizen, test)
+	case !w.Organisation.IsZero():
+		return identity.BindOrganisation(c, w.Organisation, test)
+	case w.Purpose == trust.PurposeAny:
+		return nil
+	}
+	return holderErr
+}
+
+// Fingerprint is the hex SHA-256 of a certificate, to name it in logs.
+func Fingerprint(c *trust.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}

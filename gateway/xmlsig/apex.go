@@ -1,0 +1,124 @@
+package xmlsig
+
+import "slices"
+
+// apex writes the start tag of a subtree's top element with the namespaces and xml:*
+// attributes that it inherits (Canonical XML 1.0 §2.4, 1.1 §2.4, Exclusive §3).
+func (c *canonicalizer) apex(n int32) {
+	t := c.d.tape
+	e := &t.elements[n]
+	tok := t.tokens[e.first]
+	c.extra, c.base, c.needed = c.extra[:0], nil, c.needed[:0]
+	if c.m.kind == exclusive {
+		c.marks = append(c.marks, 0)
+		c.utilized(e, nil)
+		for _, p := range c.m.prefixes {
+			if uri, ok := c.d.inScope(n, p); ok {
+				c.need(p, uri)
+			}
+		}
+		c.writeStartTag(tok, e)
+		return
+	}
+	c.inherited(n)
+	if c.m.kind == inclusive10 {
+		c.inheritAttributes(n, func([]byte) bool { return true })
+	} else {
+		c.inheritAttributes(n, func(local []byte) bool {
+			return string(local) == "lang" || string(local) == "space" || string(local) == "base"
+		})
+		c.fixBase(n)
+	}
+	c.writeStartTag(tok, e)
+}
+
+// inScope returns the namespace that a prefix stands for at element n.
+func (d *Document) inScope(n, prefix int32) (uri int32, ok bool) {
+	t := d.tape
+	for ; n >= 0; n = t.elements[n].parent {
+		for _, decl := range t.decls[t.elements[n].decl:t.elements[n].declEnd] {
+			if decl.prefix == prefix {
+				return decl.uri, true
+			}
+		}
+	}
+	return noSpace, false
+}
+
+// inherited collects every declaration in scope at element n, the innermost of each prefix.
+func (c *canonicalizer) inherited(n int32) {
+	t := c.d.tape
+	seen := c.order[:0]
+	for ; n >= 0; n = t.elements[n].parent {
+		for _, d := range t.decls[t.elements[n].decl:t.elements[n].declEnd] {
+			if d.prefix == xmlPrefix || slices.Contains(seen, d.prefix) {
+				continue
+			}
+			seen = append(seen, d.prefix)
+			if d.uri != noSpace {
+				c.needed = append(c.needed, binding{d.prefix, d.uri})
+			}
+		}
+	}
+	c.order = seen[:0]
+}
+
+// inheritAttributes collects the nearest xml:* attribute of each wanted name from the
+// ancestors of element n, which has none of that name itself.
+func (c *canonicalizer) inheritAttributes(n int32, want func(local []byte) bool) {
+	t, src := c.d.tape, c.d.src
+	has := func(i int32, a *attribute) bool {
+		b := &t.attrs[i]
+		return b.space == xmlSpace && string(src[b.local:b.stop]) == string(src[a.local:a.stop])
+	}
+	for up := t.elements[n].parent; up >= 0; up = t.elements[up].parent {
+	attrs:
+		for i := t.elements[up].attr; i < t.elements[up].attrEnd; i++ {
+			a := &t.attrs[i]
+			if a.space != xmlSpace || !want(src[a.local:a.stop]) {
+				continue
+			}
+			for j := t.elements[n].attr; j < t.elements[n].attrEnd; j++ {
+				if has(j, a) {
+					continue attrs
+				}
+			}
+			for _, j := range c.extra {
+				if has(j, a) {
+					continue attrs
+				}
+			}
+			c.extra = append(c.extra, i)
+		}
+	}
+}
+
+// fixBase joins the xml:base values of element n and its ancestors (Canonical XML 1.1 §2.4).
+func (c *canonicalizer) fixBase(n int32) {
+	t, src := c.d.tape, c.d.src
+	isBase := func(i int32) bool {
+		a := &t.attrs[i]
+		return a.space == xmlSpace && string(src[a.local:a.stop]) == "base"
+	}
+	var joined string
+	found := 0
+	for up := n; up >= 0; up = t.elements[up].parent {
+		for i := t.elements[up].attr; i < t.elements[up].attrEnd; i++ {
+			if !isBase(i) {
+				continue
+			}
+			if v := string(c.d.attrValue(&t.attrs[i])); found == 0 {
+				joined = v
+			} else {
+				joined = joinURI(v, joined)
+			}
+			found++
+		}
+	}
+	if found > 1 {
+		c.base = []byte(joined)
+	}
+	if found > 0 && joined == "" {
+		c.extra = slices.DeleteFunc(c.extra, isBase)
+	}
+}

@@ -1,0 +1,304 @@
+package xmlsig
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"sync"
+
+	"egov-gateway/gateway"
+)
+
+// Canonicalize returns the canonical form of a whole document; method is one of the C14N*
+// and ExcC14N* names. The document must pass [Scan] with default limits except for its size.
+// An unknown method is [gateway.SignatureAlgorithm].
+func Canonicalize(method string, doc []byte) ([]byte, error) {
+	m, ok := c14nOf([]byte(method))
+	if !ok {
+		return nil, gateway.Errorf(gateway.SignatureAlgorithm, "unknown canonicalisation method")
+	}
+	d, err := Scan(doc, Limits{MaxBytes: 1 << 30})
+	if err != nil {
+		return nil, err
+	}
+	defer d.Release()
+	var out bytes.Buffer
+	out.Grow(len(doc))
+	c := canonicalizers.Get().(*canonicalizer)
+	defer canonicalizers.Put(c)
+	c.document(d, m, nil, &out, nil)
+	return out.Bytes(), nil
+}
+
+// A canonicalizer replays tokens: what is canonical already goes out as it stands in the
+// source, the rest is rewritten. It may be used again, by one goroutine at a time.
+type canonicalizer struct {
+	out  output
+	d    *Document
+	m    c14n
+	omit []int32 // elements left out with everything inside
+
+	// Exclusive canonicalisation: what the output says each prefix stands for.
+	rendered []int32 // by prefix number; namespace number, 0 for nothing said
+	undo     []binding
+	marks    []int32 // length of undo at each open element
+
+	needed []binding // of the tag at hand
+	order  []int32   // its attributes, sorted
+	extra  []int32   // xml:* attributes that the apex inherits
+	base   []byte    // xml:base of the apex after fix-up; nil for none
+	text   []byte
+}
+
+type binding struct{ prefix, uri int32 }
+
+var canonicalizers = sync.Pool{New: func() any { return new(canonicalizer) }}
+
+// document writes the canonical form of d without the elements in omit.
+func (c *canonicalizer) document(d *Document, m c14n, omit []int32, w, also io.Writer) {
+	c.start(d, m, omit, w, also)
+	t := d.tape
+	root := t.elements[0]
+	for i := int32(0); i < root.first; i++ {
+		if c.comment(t.tokens[i]) {
+			c.out.buf = append(c.out.buf, '\n')
+		}
+	}
+	c.tokens(root.first, root.last)
+	for i := int(root.last) + 1; i < len(t.tokens); i++ {
+		if c.m.comments {
+			c.out.begin()
+			c.out.buf = append(c.out.buf, '\n')
+			c.comment(t.tokens[i])
+		}
+	}
+	c.finish()
+}
+
+// subtree writes the canonical form of element n with what it inherits from its ancestors.
+func (c *canonicalizer) subtree(d *Document, n int32, m c14n, w, also io.Writer) {
+	c.start(d, m, nil, w, also)
+	e := &d.tape.elements[n]
+	from := e.first
+	if e.parent >= 0 {
+		c.apex(n)
+		from++
+	}
+	c.tokens(from, e.last)
+	c.finish()
+}
+
+func (c *canonicalizer) start(d *Document, m c14n, omit []int32, w, also io.Writer) {
+	c.d, c.m, c.omit = d, m, omit
+	c.out.reset(w, also, d.src)
+	c.undo, c.marks = c.undo[:0], c.marks[:0]
+	if m.kind == exclusive {
+		c.rendered = append(c.rendered[:0], make([]int32, len(d.tape.prefixes.items))...)
+	}
+}
+
+func (c *canonicalizer) finish() {
+	c.out.close()
+	c.d, c.m, c.omit = nil, c14n{}, nil
+}
+
+func (c *canonicalizer) tokens(from, to int32) {
+	t := c.d.tape
+	for i := from; i <= to; i++ {
+		tok := t.tokens[i]
+		switch tok.kind {
+		case startToken:
+			if len(c.omit) > 0 && slices.Contains(c.omit, tok.elem) {
+				i = t.elements[tok.elem].last
+				continue
+			}
+			c.startTag(tok)
+		case endToken:
+			c.endTag(tok)
+		case textToken:
+			if tok.flags&flagClean != 0 {
+				c.out.raw(tok.pos, tok.end)
+			} else {
+				c.textOf(tok)
+			}
+		case cdataToken:
+			c.textOf(tok)
+		case commentToken:
+			c.comment(tok)
+		}
+	}
+}
+
+func (c *canonicalizer) textOf(tok token) {
+	c.out.begin()
+	c.text = c.d.appendTokenText(c.text[:0], tok)
+	c.out.buf = appendEscapedText(c.out.buf, c.text)
+}
+
+// comment writes a comment if the method keeps them, and reports whether it did.
+func (c *canonicalizer) comment(tok token) bool {
+	if !c.m.comments {
+		return false
+	}
+	if tok.flags&flagClean != 0 {
+		c.out.raw(tok.pos, tok.end)
+		c.out.begin()
+	} else {
+		c.out.begin()
+		c.out.buf = appendLines(c.out.buf, c.d.src[tok.pos:tok.end])
+	}
+	return true
+}
+
+func (c *canonicalizer) startTag(tok token) {
+	e := &c.d.tape.elements[tok.elem]
+	decls := c.d.tape.decls[e.decl:e.declEnd]
+	if c.m.kind != exclusive {
+		if tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
+			c.out.raw(tok.pos, tok.end)
+			return
+		}
+		c.needed = c.needed[:0]
+		for _, d := range decls {
+			before := int32(noSpace)
+			if d.outer >= 0 {
+				before = c.d.tape.decls[d.outer].uri
+			}
+			if d.prefix != xmlPrefix && d.uri != before {
+				c.needed = append(c.needed, binding{d.prefix, d.uri})
+			}
+		}
+	} else {
+		c.marks = append(c.marks, int32(len(c.undo)))
+		c.utilized(e, decls)
+		if tok.flags&flagClean != 0 && len(c.needed) == len(decls) {
+			c.sortNeeded()
+			same := true
+			for i, d := range decls {
+				same = same && c.needed[i] == binding{d.prefix, d.uri}
+			}
+			if same {
+				c.out.raw(tok.pos, tok.end)
+				return
+			}
+		}
+	}
+	c.extra, c.base = c.extra[:0], nil
+	c.writeStartTag(tok, e)
+}
+
+// utilized collects the declarations that exclusive canonicalisation writes at e
+// (Exclusive XML Canonicalization 1.0 §3).
+func (c *canonicalizer) utilized(e *element, decls []declaration) {
+	c.needed = c.needed[:0]
+	c.need(e.prefix, e.space)
+	attrs := c.d.tape.attrs[e.attr:e.attrEnd]
+	for i := range attrs {
+		if p := attrs[i].prefix; p != noPrefix {
+			c.need(p, attrs[i].space)
+		}
+	}
+	if len(c.m.prefixes) > 0 {
+		for _, d := range decls {
+			if slices.Contains(c.m.prefixes, d.prefix) {
+				c.need(d.prefix, d.uri)
+			}
+		}
+	}
+}
+
+func (c *canonicalizer) need(prefix, uri int32) {
+	if prefix == xmlPrefix || c.rendered[prefix] == uri {
+		return
+	}
+	c.undo = append(c.undo, binding{prefix, c.rendered[prefix]})
+	c.rendered[prefix] = uri
+	c.needed = append(c.needed, binding{prefix, uri})
+}
+
+func (c *canonicalizer) sortNeeded() {
+	if len(c.needed) < 2 {
+		return
+	}
+	prefixes := c.d.tape.prefixes.items
+	slices.SortFunc(c.needed, func(a, b binding) int { return bytes.Compare(prefixes[a.prefix], prefixes[b.prefix]) })
+}
+
+// writeStartTag rewrites a start tag with the needed declarations and inherited attributes.
+func (c *canonicalizer) writeStartTag(tok token, e *element) {
+	t, src := c.d.tape, c.d.src
+	c.out.begin()
+	b := append(c.out.buf, '<')
+	b = append(b, src[e.name:e.stop]...)
+	c.sortNeeded()
+	for _, n := range c.needed {
+		b = append(b, " xmlns"...)
+		if n.prefix != noPrefix {
+			b = append(b, ':')
+			b = append(b, t.prefixes.items[n.prefix]...)
+		}
+		b = append(b, '=', '"')
+		b = appendEscapedValue(b, t.spaces.items[n.uri])
+		b = append(b, '"')
+	}
+	c.order = append(c.order[:0], c.extra...)
+	for i := e.attr; i < e.attrEnd; i++ {
+		c.order = append(c.order, i)
+	}
+	slices.SortFunc(c.order, func(x, y int32) int {
+		return compareAttributes(src, t.spaces.items, &t.attrs[x], &t.attrs[y])
+	})
+	for _, i := range c.order {
+		a := &t.attrs[i]
+		b = append(b, ' ')
+		b = append(b, src[a.name:a.stop]...)
+		b = append(b, '=', '"')
+		raw := src[a.value:a.valueEnd]
+		switch {
+		case c.base != nil && a.space == xmlSpace && string(src[a.local:a.stop]) == "base":
+			b = appendEscapedValue(b, c.base)
+		case a.flags&flagClean != 0:
+			b = append(b, raw...)
+		case a.flags&flagPlain != 0:
+			b = appendEscapedValue(b, raw)
+		default:
+			c.text = appendValue(c.text[:0], raw)
+			b = appendEscapedValue(b, c.text)
+		}
+		b = append(b, '"')
+	}
+	b = append(b, '>')
+	if tok.flags&flagEmpty != 0 {
+		b = append(b, '<', '/')
+		b = append(b, src[e.name:e.stop]...)
+		b = append(b, '>')
+		c.leave()
+	}
+	c.out.buf = b
+}
+
+func (c *canonicalizer) endTag(tok token) {
+	if tok.flags&flagClean != 0 {
+		c.out.raw(tok.pos, tok.end)
+	} else {
+		e := &c.d.tape.elements[tok.elem]
+		c.out.begin()
+		c.out.buf = append(c.out.buf, '<', '/')
+		c.out.buf = append(c.out.buf, c.d.src[e.name:e.stop]...)
+		c.out.buf = append(c.out.buf, '>')
+	}
+	c.leave()
+}
+
+// leave takes back what the output said inside the element that ends.
+func (c *canonicalizer) leave() {
+	if c.m.kind != exclusive {
+		return
+	}
+	mark := c.marks[len(c.marks)-1]
+	c.marks = c.marks[:len(c.marks)-1]
+	for i := len(c.undo) - 1; i >= int(mark); i-- {
+		c.rendered[c.undo[i].prefix] = c.undo[i].uri
+	}
+	c.undo = c.undo[:mark]
+}

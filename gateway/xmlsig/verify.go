@@ -1,0 +1,262 @@
+package xmlsig
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"hash"
+	"io"
+	"slices"
+	"sync"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/trust"
+)
+
+// A Profile is a form of signature that [Verify] and [Sign] know.
+type Profile string
+
+const (
+	// ProfileDocument is one enveloped signature over the whole document.
+	ProfileDocument Profile = "document"
+	// ProfileCoSigned is one or more of them, each over everything before it, the earlier
+	// signatures included.
+	ProfileCoSigned Profile = "co-signed"
+	// ProfileWSSE is a WS-Security signature over the SOAP Body.
+	ProfileWSSE Profile = "wsse"
+)
+
+// Options say what [Verify] accepts. The zero value is the profile of a citizen's document.
+type Options struct {
+	Profile Profile // "" means ProfileDocument
+	Limits  Limits
+	// AllowGOST2004 accepts GOST 34.310-2004, the algorithm of the past.
+	AllowGOST2004 bool
+	// Certificates spares parsing a known signer's certificate; nil parses each time.
+	Certificates *CertificateCache
+	// Known are the partners' certificates that a message of ProfileWSSE may name by issuer and
+	// serial number instead of carrying them. Only the serial number is compared: the
+	// certificate is trusted for being configured, not for its issuer's name.
+	Known []*trust.Certificate
+}
+
+// A Signature is one verified signature.
+type Signature struct {
+	Certificate *trust.Certificate // the signer's; nothing is known yet of its path or validity
+	Algorithm   string             // name of the signature method
+	KeyKind     trust.KeyKind
+}
+
+// Signed is what was signed: a view of the very tokens that were hashed. It is immutable and
+// safe for concurrent use.
+type Signed struct {
+	doc  Document
+	root int32
+	sigs []Signature
+	one  [1]Signature // sigs and doc.hidden of the usual single signature, without an allocation
+	hide [1]int32
+	sum  [sha256.Size]byte
+}
+
+// Root returns the document's element without its signatures; of a SOAP message the Body that
+// was signed. Comments are not shown: they are not signed.
+func (s *Signed) Root() Element { return Element{&s.doc, s.root + 1} }
+
+// Signatures returns the signatures in signing order, at least one.
+func (s *Signed) Signatures() []Signature { return slices.Clone(s.sigs) }
+
+// ContentSHA256 returns the SHA-256 of the canonical bytes that the first signature refers to.
+// It names the content: the same for every document that says the same.
+func (s *Signed) ContentSHA256() [sha256.Size]byte { return s.sum }
+
+// Release gives the memory back, as [Document.Release] does.
+func (s *Signed) Release() { s.doc.Release() }
+
+// Verify checks the signature, or signatures, of doc. It says nothing of the certificates'
+// path, validity, purpose or revocation.
+//
+// doc must not change while the result is used. The error carries one of the
+// gateway.Document* and gateway.Signature* reasons, [gateway.DigestMismatch], or the reason of
+// a certificate that cannot be read.
+func Verify(doc []byte, o Options) (*Signed, error) {
+	s := new(Signed)
+	if err := s.doc.scan(doc, o.Limits); err != nil {
+		return nil, err
+	}
+	v := verifiers.Get().(*verifier)
+	v.d, v.o = &s.doc, o
+	var err error
+	switch o.Profile {
+	case ProfileDocument, "":
+		err = v.document(s)
+	case ProfileCoSigned:
+		err = v.coSigned(s)
+	case ProfileWSSE:
+		err = v.wsse(s)
+	default:
+		err = gateway.Errorf(gateway.ConfigInvalid, "no such signature profile")
+	}
+	v.d, v.o = nil, Options{}
+	verifiers.Put(v)
+	if err != nil {
+		s.doc.Release()
+		return nil, err
+	}
+	s.doc.signed = true
+	return s, nil
+}
+
+// A verifier is the working memory of one verification at a time. Nothing in it outlives the
+// call but room, so that a verdict never depends on the one before.
+type verifier struct {
+	d       *Document
+	o       Options
+	c       canonicalizer
+	hashes  [trust.GOST94 + 1]hash.Hash
+	text    []byte
+	value   []byte // decoded SignatureValue
+	der     []byte // decoded certificate
+	digest  []byte // decoded DigestValue
+	sum     []byte // computed digest
+	list    []int32
+	infoPL  []int32
+	refPL   []int32
+	content [sha256.Size]byte
+}
+
+var verifiers = sync.Pool{New: func() any { return new(verifier) }}
+
+func (v *verifier) fail(r gateway.Reason, n int32, what string) error {
+	return gateway.Errorf(r, "line %d: %s", lineOf(v.d.src, int(v.d.tape.elements[n].name)), what)
+}
+
+// hash returns an empty hash, nil for one that this build cannot compute.
+func (v *verifier) hash(h trust.Hash) hash.Hash {
+	if v.hashes[h] == nil {
+		v.hashes[h] = h.New()
+	} else {
+		v.hashes[h].Reset()
+	}
+	return v.hashes[h]
+}
+
+// signatures lists every Signature element of the document, in document order.
+func (v *verifier) signatures() []int32 {
+	v.list = v.list[:0]
+	uri := v.d.tape.spaces.find([]byte(dsigURI))
+	if uri < 0 {
+		return nil
+	}
+	for i := range v.d.tape.elements {
+		e := &v.d.tape.elements[i]
+		if e.space == uri && string(v.d.src[e.local:e.stop]) == "Signature" {
+			v.list = append(v.list, int32(i))
+		}
+	}
+	return v.list
+}
+
+func (v *verifier) document(s *Signed) error {
+	sigs := v.signatures()
+	switch {
+	case len(sigs) == 0:
+		return gateway.Errorf(gateway.SignatureMissing, "the document holds no signature")
+	case len(sigs) > 1:
+		return v.fail(gateway.SignatureMultiple, sigs[1], "a second signature")
+	}
+	s.sigs = s.one[:1]
+	if err := v.enveloped(sigs, &s.one[0]); err != nil {
+		return err
+	}
+	s.sum = v.content
+	s.hide[0] = sigs[0]
+	s.doc.hidden = s.hide[:]
+	return nil
+}
+
+// coSigned checks the last signature over everything before it, then the one before as if the
+// last had never been added, and so on to the first.
+func (v *verifier) coSigned(s *Signed) error {
+	sigs := v.signatures()
+	switch {
+	case len(sigs) == 0:
+		return gateway.Errorf(gateway.SignatureMissing, "the document holds no signature")
+	case len(sigs) > maxSignatures:
+		return v.fail(gateway.SignatureMultiple, sigs[maxSignatures], "too many signatures")
+	}
+	for _, n := range sigs {
+		if v.d.tape.elements[n].parent != 0 {
+			return v.fail(gateway.SignatureMisplaced, n, "a signature that is no child of the root element")
+		}
+	}
+	s.sigs = make([]Signature, len(sigs))
+	for k := len(sigs) - 1; k >= 0; k-- {
+		if err := v.enveloped(sigs[k:], &s.sigs[k]); err != nil {
+			return err
+		}
+	}
+	s.sum = v.content
+	s.doc.hidden = slices.Clone(sigs)
+	return nil
+}
+
+// enveloped checks omit[0] over the document without all of omit.
+func (v *verifier) enveloped(omit []int32, out *Signature) error {
+	n := omit[0]
+	if v.d.tape.elements[n].parent != 0 {
+		return v.fail(gateway.SignatureMisplaced, n, "the signature is not a child of the root element")
+	}
+	var p parts
+	if err := v.parse(n, &p); err != nil {
+		return err
+	}
+	if len(p.uri) > 0 {
+		if err := v.refersTo(p.reference, p.uri, 0, ""); err != nil {
+			return err
+		}
+	}
+	if !p.enveloped {
+		return v.fail(gateway.SignatureTransform, p.reference, "the first transform is not enveloped-signature")
+	}
+	der, err := v.embeddedCertificate(p.keyInfo)
+	if err != nil {
+		return err
+	}
+	cert, err := v.o.Certificates.parse(der)
+	if err != nil {
+		return err
+	}
+	return v.check(&p, cert, out, func(w, also io.Writer) {
+		v.c.document(v.d, p.c14n, omit, w, also)
+	})
+}
+
+// check does the cryptography: the digest of what the reference names, then the signature
+// over SignedInfo (XML Signature 1.1 §3.2).
+func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, canonical func(w, also io.Writer)) error {
+	if cert.Key.Kind() != p.method.kind {
+		return v.fail(gateway.SignatureKeyMismatch, p.self, "the certificate's key is not of the kind that the signature method names")
+	}
+	h := v.hash(p.digest)
+	if p.digest == trust.SHA256 {
+		canonical(h, nil)
+	} else {
+		content := v.hash(trust.SHA256)
+		canonical(h, content)
+		content.Sum(v.content[:0])
+	}
+	v.sum = h.Sum(v.sum[:0])
+	if p.digest == trust.SHA256 {
+		copy(v.content[:], v.sum)
+	}
+	if subtle.ConstantTimeCompare(v.sum, v.digest) != 1 {
+		return v.fail(gateway.DigestMismatch, p.reference, "the digest of the signed content is not the stated one")
+	}
+	h = v.hash(p.method.hash)
+	v.c.subtree(v.d, p.info, p.infoC14N, h, nil)
+	v.sum = h.Sum(v.sum[:0])
+	if err := cert.Key.VerifyDigest(p.method.hash, v.sum, v.value); err != nil {
+		return err
+	}
+	*out = Signature{Certificate: cert, Algorithm: p.algorithm, KeyKind: p.method.kind}
+	return nil
+}
