@@ -83,7 +83,11 @@ func newStage(t *testing.T, change func(*statesim.Config)) *stage {
 		rw.WriteHeader(status)
 	}))
 	t.Cleanup(gw.Close)
-	c, err := testworld.Config(pki, gw.URL, testworld.Providers()...)
+	providers, err := testworld.Providers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := testworld.Config(pki, gw.URL, providers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +136,7 @@ func (s *stage) parcel(id string, applicant *testpki.Entry, records map[string]s
 	set(root, "requestId", id)
 	set(root, "serviceCode", "housing-aid")
 	set(root, "passportVersion", "1")
-	set(root, "providerId", "sko-petropavl")
+	set(root, "providerId", "petropavl")
 	set(root, "shard", "sko")
 	set(root, "registeredAt", stamp(0))
 	set(root, "dueAt", stamp(48*time.Hour))
@@ -191,7 +195,7 @@ func (s *stage) put(id, provider, token, key string, body []byte) int {
 }
 
 func (s *stage) deliver(body []byte) int {
-	return s.put(reqID, "sko-petropavl", "test-token-sko-petropavl", reqID, body)
+	return s.put(reqID, "petropavl", "test-token-petropavl", reqID, body)
 }
 
 func need(t *testing.T, tool, pkg string) {
@@ -224,7 +228,7 @@ func TestDeliveryIsTakenOnce(t *testing.T) {
 	citizen := s.pki.Must("citizen-01")
 	good := s.parcel(reqID, citizen, nil, nil)
 	other := s.parcel(reqID, citizen, map[string]string{"address": ""}, nil)
-	const token = "test-token-sko-petropavl"
+	const token = "test-token-petropavl"
 	foreign := s.pki.Must("system-portal")
 	unsigned := etree.NewDocument()
 	if err := unsigned.ReadFromBytes(good); err != nil {
@@ -242,18 +246,18 @@ func TestDeliveryIsTakenOnce(t *testing.T) {
 		want                           int
 	}{
 		{"an unknown provider", reqID, "nobody", token, reqID, good, 404},
-		{"a wrong token", reqID, "sko-petropavl", "test-token-zhambyl-taraz", reqID, good, 401},
-		{"no idempotency key", reqID, "sko-petropavl", token, "", good, 400},
-		{"a request id that is none", "1", "sko-petropavl", token, "1", good, 400},
-		{"another request than the path says", strings.Repeat("a", 32), "sko-petropavl", token, strings.Repeat("a", 32), good, 422},
-		{"unsigned", reqID, "sko-petropavl", token, reqID, bare, 422},
-		{"signed by somebody else", reqID, "sko-petropavl", token, reqID, forged, 422},
-		{"changed after signing", reqID, "sko-petropavl", token, reqID, bytes.Replace(good, []byte("<shard>sko"), []byte("<shard>abc"), 1), 422},
-		{"an element is missing", reqID, "sko-petropavl", token, reqID, s.parcel(reqID, citizen, nil, func(r *etree.Element) { r.RemoveChild(r.SelectElement("shard")) }), 422},
-		{"an attachment is not the signed one", reqID, "sko-petropavl", token, reqID, s.parcel(reqID, citizen, nil, func(r *etree.Element) { r.FindElement("//attachment/data").SetText("eA==") }), 422},
-		{"the first time", reqID, "sko-petropavl", token, reqID, good, 201},
-		{"the same again", reqID, "sko-petropavl", token, reqID, good, 200},
-		{"the same id with other content", reqID, "sko-petropavl", token, reqID, other, 409},
+		{"a wrong token", reqID, "petropavl", "test-token-taraz", reqID, good, 401},
+		{"no idempotency key", reqID, "petropavl", token, "", good, 400},
+		{"a request id that is none", "1", "petropavl", token, "1", good, 400},
+		{"another request than the path says", strings.Repeat("a", 32), "petropavl", token, strings.Repeat("a", 32), good, 422},
+		{"unsigned", reqID, "petropavl", token, reqID, bare, 422},
+		{"signed by somebody else", reqID, "petropavl", token, reqID, forged, 422},
+		{"changed after signing", reqID, "petropavl", token, reqID, bytes.Replace(good, []byte("<shard>sko"), []byte("<shard>abc"), 1), 422},
+		{"an element is missing", reqID, "petropavl", token, reqID, s.parcel(reqID, citizen, nil, func(r *etree.Element) { r.RemoveChild(r.SelectElement("shard")) }), 422},
+		{"an attachment is not the signed one", reqID, "petropavl", token, reqID, s.parcel(reqID, citizen, nil, func(r *etree.Element) { r.FindElement("//attachment/data").SetText("eA==") }), 422},
+		{"the first time", reqID, "petropavl", token, reqID, good, 201},
+		{"the same again", reqID, "petropavl", token, reqID, good, 200},
+		{"the same id with other content", reqID, "petropavl", token, reqID, other, 409},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -296,7 +300,7 @@ func TestProviderReportsItsStepsAndSignsItsResult(t *testing.T) { // R7, R12, R1
 		{"results", "", 12*time.Hour + 37*time.Minute + 30*time.Second, "provider-sko-head"},
 	} {
 		p := got[i]
-		if p.path != "/v1/providers/sko-petropavl/"+want.door || p.token != "Bearer test-token-sko-petropavl" || p.contentType != "application/xml" {
+		if p.path != "/v1/providers/petropavl/"+want.door || p.token != "Bearer test-token-petropavl" || p.contentType != "application/xml" {
 			t.Errorf("report %d: %s %s %s", i, p.path, p.token, p.contentType)
 		}
 		if at := p.at.Sub(testpki.At); at != want.at {
@@ -479,7 +483,7 @@ func TestPaceFaults(t *testing.T) {
 	}{{statesim.Silent, 0, 0}, {statesim.Late, 4, 3 * time.Hour}, {statesim.NoSteps, 1, 12*time.Hour + 37*time.Minute + 30*time.Second}} {
 		t.Run(string(tt.fault), func(t *testing.T) {
 			s := newStage(t, func(c *statesim.Config) {
-				c.Faults = map[string][]statesim.Fault{"sko-petropavl": {{Kind: tt.fault, Calls: 1}}}
+				c.Faults = map[string][]statesim.Fault{"petropavl": {{Kind: tt.fault, Calls: 1}}}
 			})
 			s.deliver(s.parcel(reqID, s.pki.Must("citizen-01"), nil, nil))
 			s.play()

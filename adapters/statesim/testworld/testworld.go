@@ -4,28 +4,64 @@ package testworld
 
 import (
 	"fmt"
+	"io/fs"
 	"time"
 
 	"egov-gateway/adapters/statesim"
 	testpki "egov-gateway/certs-testdata"
+	"egov-gateway/schemas"
+
+	"github.com/goccy/go-yaml"
 )
 
 // A Provider says which entries of the PKI play a provider.
 type Provider struct {
 	ID     string // as in the passports
 	Entry  string // "provider-sko" stands for provider-sko-head and provider-sko-executor
-	Token  string // "" means "test-token-" and the id
+	Token  string // "" means [Token] of the id
 	NameKK string // "" means the organisation of the head's certificate
 	NameRU string
 }
 
-// Providers are those of the two decrees, one for each region.
-func Providers() []Provider {
-	return []Provider{
-		{ID: "sko-petropavl", Entry: "provider-sko"},
-		{ID: "zhambyl-taraz", Entry: "provider-zhambyl"},
+// Providers are all those of the passports; the PKI has one organisation for each region.
+func Providers() ([]Provider, error) {
+	entries := map[string]string{"north-kazakhstan": "provider-sko", "zhambyl": "provider-zhambyl"}
+	files, err := fs.Glob(schemas.FS, "passports/*.yaml")
+	if err != nil {
+		return nil, err
 	}
+	var out []Provider
+	for _, file := range files {
+		raw, err := fs.ReadFile(schemas.FS, file)
+		if err != nil {
+			return nil, err
+		}
+		var passport struct {
+			Shard     string `yaml:"shard"`
+			Providers []struct {
+				ID   string `yaml:"id"`
+				Name struct {
+					KK string `yaml:"kk"`
+					RU string `yaml:"ru"`
+				} `yaml:"name"`
+			} `yaml:"providers"`
+		}
+		if err := yaml.Unmarshal(raw, &passport); err != nil {
+			return nil, fmt.Errorf("testworld: %s: %w", file, err)
+		}
+		entry, ok := entries[passport.Shard]
+		if !ok {
+			return nil, fmt.Errorf("testworld: %s: the test PKI has no provider for shard %q", file, passport.Shard)
+		}
+		for _, p := range passport.Providers {
+			out = append(out, Provider{ID: p.ID, Entry: entry, NameKK: p.Name.KK, NameRU: p.Name.RU})
+		}
+	}
+	return out, nil
 }
+
+// Token is the default token of a provider, the gateway's to it and its to the gateway.
+func Token(provider string) string { return "test-token-" + provider }
 
 // Levels are the citizens for whom the registers hold something else than a small salary.
 func Levels() map[string]statesim.Level {
@@ -60,7 +96,7 @@ func Config(pki *testpki.PKI, gatewayURL string, providers ...Provider) (statesi
 		sp := statesim.Provider{ID: p.ID, BIN: head.BIN, Token: p.Token, NameKK: p.NameKK, NameRU: p.NameRU,
 			Head: identity(p.Entry + "-head"), Executor: identity(p.Entry + "-executor")}
 		if sp.Token == "" {
-			sp.Token = "test-token-" + p.ID
+			sp.Token = Token(p.ID)
 		}
 		if sp.NameKK == "" {
 			sp.NameKK = head.Organisation
