@@ -50,7 +50,6 @@ type scene struct {
 	duplicate bool // the same receipt as an earlier scene: no request of its own
 
 	got answer
-	end string
 }
 
 // An answer is what the door said.

@@ -150,9 +150,11 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 		c.Providers = append(c.Providers, statesim.Provider{ID: p.id, NameKK: head.Organisation, NameRU: head.Organisation, BIN: head.BIN, Token: tokens[p.id],
 			Head: l.identity(p.head), Executor: l.identity(p.executor)})
 	}
+	known := map[string]bool{} // the first of several certificates says who the person is
 	for _, e := range l.pki.Entries() {
-		if e.IIN != "" && e.BIN == "" && e.Surname != "" && (e.IIN[6] == '1' || e.IIN[6] == '2') {
+		if !known[e.IIN] && e.IIN != "" && e.BIN == "" && e.Surname != "" && (e.IIN[6] == '1' || e.IIN[6] == '2') {
 			c.Citizens = append(c.Citizens, statesim.Citizen{IIN: e.IIN, Surname: e.Surname, Name: e.Name, Patronymic: e.Patronymic, Level: levels[e.ID]})
+			known[e.IIN] = true
 		}
 		if r, ok := revocationOf(e); ok {
 			c.Revocations = append(c.Revocations, r)

@@ -1,0 +1,48 @@
+# make demo: the main job on loopback. make test: everything, with its own set-up.
+export CGO_ENABLED := 0
+GO      ?= go
+FUZZTIME ?= 10s
+BIN     := bin
+
+# The race detector needs cgo; nothing that ships does.
+RACE := CGO_ENABLED=1 $(GO) test -race
+
+.PHONY: build demo test check bench fuzz certs deps
+
+build:
+	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
+	$(GO) build -trimpath -o $(BIN)/egov-statesim ./cmd/egov-statesim
+
+demo: build
+	$(BIN)/egov-gateway demo $(DEMOFLAGS)
+
+# What the tests need from the system; installed when missing and allowed, else named.
+deps:
+	@./.ci/deps
+
+test: deps build
+	$(GO) vet ./...
+	$(GO) test ./...
+	$(RACE) -short ./...
+
+check:
+	test -z "$$(gofmt -l .)"
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	./.ci/vulncheck
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+# Check the committed test PKI, and that a fresh one can be made.
+certs: build
+	$(BIN)/egov-gateway certs check
+	dir=$$(mktemp -d) && $(BIN)/egov-gateway certs generate $$dir && $(BIN)/egov-gateway certs check --dir $$dir && rm -rf $$dir
