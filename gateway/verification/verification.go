@@ -73,7 +73,12 @@ func (d *Document) Content() [32]byte { return d.Signed.ContentSHA256() }
 // Open verifies the signature of a document with exactly one signature, of at most maxBytes
 // bytes (R3). The error carries a Reason document.… , signature.… or certificate.… .
 func (v *Verifier) Open(doc []byte, maxBytes int) (*Document, error) {
-	s, err := xmlsig.Verify(doc, xmlsig.Options{Limits: xmlsig.Limits{MaxBytes: maxBytes}, Certificates: v.cache, AllowGOST2004: v.c.AllowGOST2004})
+	return v.OpenAs(doc, maxBytes, xmlsig.ProfileDocument)
+}
+
+// OpenAs is Open under another profile.
+func (v *Verifier) OpenAs(doc []byte, maxBytes int, profile xmlsig.Profile) (*Document, error) {
+	s, err := xmlsig.Verify(doc, xmlsig.Options{Profile: profile, Limits: xmlsig.Limits{MaxBytes: maxBytes}, Certificates: v.cache, AllowGOST2004: v.c.AllowGOST2004})
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +97,13 @@ func SignatureFailed(err error, at time.Time) Outcome {
 	return Outcome{Verdict: verdictOf(at, check(gateway.CheckSignature, err))}
 }
 
+// CertificateFailed is the outcome for a certificate that cannot be read.
+func CertificateFailed(err error, at time.Time) Outcome {
+	v := gateway.Verdict{At: at, Checks: []gateway.Check{check(gateway.CheckPath, err)}}
+	v.Decide()
+	return Outcome{Verdict: v}
+}
+
 func verdictOf(at time.Time, checks ...gateway.Check) gateway.Verdict {
 	v := gateway.Verdict{At: at, Checks: checks}
 	for _, name := range gateway.Checks[len(checks):] {
@@ -106,18 +118,31 @@ func check(name gateway.CheckName, err error) gateway.Check {
 	return gateway.Check{Name: name, Status: gateway.StatusOf(r), Reason: r, Detail: gateway.DetailOf(err)}
 }
 
-// Judge makes the other five checks for the signer of an opened document. Every check that
-// can be made is made, so that the verdict lists all that is wrong; the network is asked
-// only for a certificate that passed the others, so that a forged one costs no traffic.
+// Judge makes the other five checks for the signer of an opened document, and for every
+// signer of a co-signed one: the verdict is verified only if all are. Every check that can
+// be made is made, so that the verdict lists all that is wrong; the network is asked only
+// for a certificate that passed the others, so that a forged one costs no traffic.
 func (v *Verifier) Judge(ctx context.Context, d *Document, w Want) Outcome {
 	start := time.Now()
-	sig := d.Signed.Signatures()[0]
-	out := v.judge(ctx, sig.Certificate, w)
+	var out Outcome
+	for i, sig := range d.Signed.Signatures() {
+		one := v.judge(ctx, sig.Certificate, w)
+		one.Verdict.Signers[0].Algorithm = sig.Algorithm
+		if i == 0 {
+			out = one
+			continue
+		}
+		out.Verdict.Signers = append(out.Verdict.Signers, one.Verdict.Signers[0])
+		for n, k := range one.Verdict.Checks {
+			if out.Verdict.Checks[n].Status == gateway.Verified {
+				out.Verdict.Checks[n] = k
+			}
+		}
+	}
 	out.Verdict.Checks = append([]gateway.Check{check(gateway.CheckSignature, nil)}, out.Verdict.Checks...)
 	out.Verdict.Decide()
 	content := d.Content()
 	out.Verdict.ContentSHA256 = hex.EncodeToString(content[:])
-	out.Verdict.Signers[0].Algorithm = sig.Algorithm
 	if v.c.Observe != nil {
 		v.c.Observe(out.Verdict, time.Since(start))
 	}

@@ -73,7 +73,7 @@ func (v *verifier) envelope() (body, header int32, err error) {
 		return 0, 0, v.fail(gateway.SignatureReference, 0, "not a SOAP envelope, so there is no Body to be signed")
 	}
 	var buf [2]int32
-	kids, err := v.children(0, buf[:0])
+	kids, more, err := v.someChildren(0, buf[:0])
 	if err != nil {
 		return 0, 0, err
 	}
@@ -81,7 +81,7 @@ func (v *verifier) envelope() (body, header int32, err error) {
 	if len(kids) > 0 && v.d.is(kids[0], soap, "Header") {
 		header, kids = kids[0], kids[1:]
 	}
-	if len(kids) != 1 || !v.d.is(kids[0], soap, "Body") {
+	if more || len(kids) != 1 || !v.d.is(kids[0], soap, "Body") {
 		return 0, 0, v.fail(gateway.SignatureReference, 0, "the envelope does not hold exactly one Body after its Header")
 	}
 	body = kids[0]

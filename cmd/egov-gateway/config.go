@@ -1,0 +1,283 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
+// stand in files of their own, never in this one.
+type Config struct {
+	// Listen is the address of the portal's, providers' and citizens' doors.
+	Listen string `yaml:"listen"`
+	// Admin is the address of metrics and health; keep it inside the operator's network.
+	Admin string `yaml:"admin"`
+	// BaseURL is how portals reach Listen; status URLs in receipts start with it.
+	BaseURL string `yaml:"base_url"`
+	// Data is the directory of the journal; one process at a time.
+	Data string `yaml:"data"`
+	// Shards that this instance works; empty means all that have a passport.
+	Shards []string `yaml:"shards"`
+	// Secret is a file with at least 32 bytes that key the journal's index of citizens. Losing
+	// it empties every cabinet.
+	Secret string `yaml:"secret"`
+	// Key is a PEM file: the gateway's private key and certificate (an information system's).
+	Key   string   `yaml:"key"`
+	TLS   *TLS     `yaml:"tls"`
+	Trust []Anchor `yaml:"trust"`
+	// Intermediates are certificates of issuing CAs (PEM or DER files).
+	Intermediates []string      `yaml:"intermediates"`
+	Revocation    []Issuer      `yaml:"revocation"`
+	Portals       []Portal      `yaml:"portals"`
+	Providers     []Provider    `yaml:"providers"`
+	Sources       Sources       `yaml:"sources"`
+	Cabinet       CabinetConfig `yaml:"cabinet"`
+	Limits        Limits        `yaml:"limits"`
+	Log           string        `yaml:"log"` // debug, info, warn, error; "" means info
+
+	dir string
+}
+
+// TLS of the doors.
+type TLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// ClientCA lets portals show a client certificate issued by it.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Anchor is a trusted root.
+type Anchor struct {
+	Certificate string `yaml:"certificate"`
+	// Test relaxes the check digit of IINs for certificates under this root. Never in production.
+	Test bool `yaml:"test"`
+}
+
+// Issuer is a CA and where its revocation evidence is found.
+type Issuer struct {
+	Certificate string   `yaml:"certificate"`
+	OCSP        []string `yaml:"ocsp"`
+	CRL         string   `yaml:"crl"`
+	DeltaCRL    string   `yaml:"delta_crl"`
+	// CRLMaxAge is how old the newest list may be, like 26h; measure the CA's real pace first.
+	CRLMaxAge    Duration `yaml:"crl_max_age"`
+	RequireNonce bool     `yaml:"require_nonce"`
+}
+
+// Portal is a client of the REST door. Token or ClientCertificate is needed.
+type Portal struct {
+	Name              string `yaml:"name"`
+	TokenFile         string `yaml:"token_file"`
+	ClientCertificate string `yaml:"client_certificate"`
+	// CabinetKey is a PEM file with the Ed25519 public key by which the portal signs citizens' tokens.
+	CabinetKey      string `yaml:"cabinet_key"`
+	NotifyURL       string `yaml:"notify_url"`
+	NotifyTokenFile string `yaml:"notify_token_file"`
+}
+
+// Provider is the way to a provider named in a passport.
+type Provider struct {
+	ID  string `yaml:"id"`
+	URL string `yaml:"url"`
+	BIN string `yaml:"bin"`
+	// TokenFile holds the token by which the provider knows the gateway.
+	TokenFile string `yaml:"token_file"`
+	// CallbackTokenFile holds the token by which the gateway knows the provider.
+	CallbackTokenFile string   `yaml:"callback_token_file"`
+	Timeout           Duration `yaml:"timeout"`
+}
+
+// Sources are the state information systems.
+type Sources struct {
+	Deadline       Duration `yaml:"deadline"` // for all records together; 0 means 10s
+	GBDFL          *Source  `yaml:"gbdfl"`
+	GBDRN          *Source  `yaml:"gbdrn"`
+	SocialPayments *Source  `yaml:"social_payments"`
+	Income         *Source  `yaml:"income"`
+	Alimony        *Source  `yaml:"alimony"`
+	Employment     *Source  `yaml:"employment"`
+}
+
+// Source is one state information system behind SHEP.
+type Source struct {
+	URL          string   `yaml:"url"`
+	ServiceID    string   `yaml:"service_id"`
+	SenderID     string   `yaml:"sender_id"`
+	PasswordFile string   `yaml:"password_file"`
+	RouteID      string   `yaml:"route_id"`
+	PublicKey    string   `yaml:"public_key"` // gbdfl only
+	Timeout      Duration `yaml:"timeout"`
+}
+
+// CabinetConfig is that of the citizens' pages.
+type CabinetConfig struct {
+	// PortalURL is where citizens sign in.
+	PortalURL string `yaml:"portal_url"`
+}
+
+// Limits of the REST door, in bytes.
+type Limits struct {
+	Document int   `yaml:"document"`
+	Body     int64 `yaml:"body"`
+}
+
+// Duration is written like 10s.
+type Duration time.Duration
+
+// UnmarshalYAML reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalYAML(b []byte) error {
+	var s string
+	if err := yaml.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	if err == nil && v < 0 {
+		err = errors.New("a duration above zero is expected")
+	}
+	*d = Duration(v)
+	return err
+}
+
+// LoadConfig reads a configuration file. Unknown fields are refused with their line.
+func LoadConfig(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c := &Config{dir: filepath.Dir(file)}
+	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return c, nil
+}
+
+func (c *Config) check() error {
+	var errs []error
+	need := func(name, v string) {
+		if v == "" {
+			errs = append(errs, fmt.Errorf("%s is missing", name))
+		}
+	}
+	need("listen", c.Listen)
+	need("admin", c.Admin)
+	need("base_url", c.BaseURL)
+	need("data", c.Data)
+	need("secret", c.Secret)
+	need("key", c.Key)
+	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
+		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
+	}
+	if len(c.Trust) == 0 {
+		errs = append(errs, errors.New("trust: at least one anchor is needed"))
+	}
+	if len(c.Revocation) == 0 {
+		errs = append(errs, errors.New("revocation: at least one issuer is needed; nothing is accepted without proof"))
+	}
+	for i, r := range c.Revocation {
+		if r.Certificate == "" || len(r.OCSP) == 0 && r.CRL == "" {
+			errs = append(errs, fmt.Errorf("revocation[%d]: certificate, and ocsp or crl, are needed", i))
+		}
+	}
+	if len(c.Portals) == 0 {
+		errs = append(errs, errors.New("portals: at least one is needed"))
+	}
+	for i, p := range c.Portals {
+		need(fmt.Sprintf("portals[%d].name", i), p.Name)
+		if p.TokenFile == "" && p.ClientCertificate == "" {
+			errs = append(errs, fmt.Errorf("portals[%d]: token_file or client_certificate is needed", i))
+		}
+		if p.ClientCertificate != "" && (c.TLS == nil || c.TLS.ClientCA == "") {
+			errs = append(errs, fmt.Errorf("portals[%d]: client_certificate needs tls.client_ca", i))
+		}
+	}
+	for i, p := range c.Providers {
+		for name, v := range map[string]string{"id": p.ID, "url": p.URL, "bin": p.BIN, "token_file": p.TokenFile, "callback_token_file": p.CallbackTokenFile} {
+			need(fmt.Sprintf("providers[%d].%s", i, name), v)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// secretFile reads a secret without the line end that editors leave.
+func (c *Config) secretFile(name, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(c.path(file))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if len(s) < 16 {
+		return "", fmt.Errorf("%s: %s holds fewer than 16 characters", name, file)
+	}
+	return s, nil
+}
+
+func (c *Config) tokenHash(name, file string) ([32]byte, error) {
+	s, err := c.secretFile(name, file)
+	if err != nil || s == "" {
+		return [32]byte{}, err
+	}
+	return sha256.Sum256([]byte(s)), nil
+}
+
+func (c *Config) ed25519Key(file string) (ed25519.PublicKey, error) {
+	b, err := os.ReadFile(c.path(file))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM block", file)
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	pub, ok := key.(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%s holds no Ed25519 public key", file)
+	}
+	return pub, nil
+}
+
+func (c *Config) indexSecret() ([]byte, error) {
+	s, err := c.secretFile("secret", c.Secret)
+	if err != nil {
+		return nil, err
+	}
+	b := []byte(s)
+	if h, err := hex.DecodeString(s); err == nil {
+		b = h
+	}
+	if len(b) < 32 {
+		return nil, errors.New("secret: at least 32 bytes are needed (64 hex digits)")
+	}
+	return b, nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (d Duration) MarshalYAML() ([]byte, error) { return []byte(time.Duration(d).String()), nil }

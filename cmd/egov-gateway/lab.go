@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/golang-jwt/jwt/v5"
+
+	"egov-gateway/adapters/statesim"
+	testpki "egov-gateway/certs-testdata"
+	"egov-gateway/gateway/cabinet"
+	"egov-gateway/gateway/harness"
+	"egov-gateway/gateway/xmlsig"
+)
+
+// A lab is a gateway and the simulated world around it on loopback, both over real HTTP,
+// under one clock that can be moved. TEST ONLY keys. The demonstration and the end-to-end
+// tests use it.
+type lab struct {
+	dir    string
+	config string // the gateway's configuration file
+	pki    *testpki.PKI
+	clock  *hopClock
+	world  *statesim.World
+	svc    *service
+
+	base, admin, sim string // URLs
+	token            string // the portal's
+	portalKey        ed25519.PrivateKey
+	log              *slog.Logger
+
+	servers []*http.Server
+	keysMu  sync.Mutex
+	keys    map[string]*xmlsig.Key // guarded by keysMu
+}
+
+// hopClock runs at the pace of the real clock and can be moved ahead.
+type hopClock struct {
+	mu     sync.Mutex
+	offset time.Duration // guarded by mu
+}
+
+func newHopClock(at time.Time) *hopClock { return &hopClock{offset: time.Until(at)} }
+
+func (c *hopClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset).Round(0)
+}
+
+// HopTo moves the clock ahead to t; it never goes back.
+func (c *hopClock) HopTo(t time.Time) {
+	d := t.Sub(c.Now())
+	if d <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
+// labProvider is a provider of the lab: id as in the passports, and its keys in the test PKI.
+type labProvider struct{ id, head, executor string }
+
+var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sko-executor"}, {"taraz", "provider-zhambyl-head", "provider-zhambyl-executor"}}
+
+// newLab starts the world and writes the gateway's configuration into dir; startGateway
+// starts the gateway itself.
+func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger) (_ *lab, err error) {
+	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), keys: map[string]*xmlsig.Key{}}
+	if l.pki, err = testpki.Load(); err != nil {
+		return nil, err
+	}
+	simListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	l.sim = "http://" + simListener.Addr().String()
+	doors, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	admin, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	l.base, l.admin = "http://"+doors, "http://"+admin
+	tokens, err := l.writeConfig(doors, admin)
+	if err != nil {
+		return nil, err
+	}
+	if l.world, err = statesim.New(l.worldConfig(levels, tokens)); err != nil {
+		return nil, err
+	}
+	l.serve(simListener, l.world.Handler())
+	return l, nil
+}
+
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+func secret() string {
+	var b [32]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func (l *lab) serve(ln net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	l.servers = append(l.servers, srv)
+	go srv.Serve(ln) //nolint:errcheck // ends with Close
+}
+
+func (l *lab) identity(id string) statesim.Identity {
+	e := l.pki.Must(id)
+	return statesim.Identity{Certificate: e.DER, Signer: e.Signer}
+}
+
+func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]string) statesim.Config {
+	c := statesim.Config{
+		GatewayURL: l.base, GatewayCertificate: l.pki.Must("system-gateway").DER, Now: l.clock.Now, Log: l.log,
+		Authorities: []statesim.Authority{
+			{ID: "issuing", Issuer: l.identity("issuing"), Responder: l.identity("ocsp-responder")},
+			{ID: "root", Issuer: l.identity("root"), Responder: l.identity("ocsp-responder-root")},
+		},
+		Foreign: l.identity("provider-foreign-head"), Expired: l.identity("citizen-expired"), Wrong: l.identity("citizen-08"),
+	}
+	for _, p := range labProviders {
+		head := l.pki.Must(p.head)
+		c.Providers = append(c.Providers, statesim.Provider{ID: p.id, NameKK: head.Organisation, NameRU: head.Organisation, BIN: head.BIN, Token: tokens[p.id],
+			Head: l.identity(p.head), Executor: l.identity(p.executor)})
+	}
+	for _, e := range l.pki.Entries() {
+		if e.IIN != "" && e.BIN == "" && e.Surname != "" && (e.IIN[6] == '1' || e.IIN[6] == '2') {
+			c.Citizens = append(c.Citizens, statesim.Citizen{IIN: e.IIN, Surname: e.Surname, Name: e.Name, Patronymic: e.Patronymic, Level: levels[e.ID]})
+		}
+		if r, ok := revocationOf(e); ok {
+			c.Revocations = append(c.Revocations, r)
+		}
+	}
+	return c
+}
+
+// writeConfig writes the gateway's configuration and secrets; it returns the providers' tokens.
+func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
+	gw := l.pki.Must("system-gateway")
+	pub, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	l.portalKey = key
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{
+		"gateway.pem": append(append([]byte{}, gw.KeyPEM...), gw.CertificatePEM...), "root.pem": l.pki.Must("root").CertificatePEM,
+		"issuing.pem": l.pki.Must("issuing").CertificatePEM, "issuing-revoked.pem": l.pki.Must("issuing-revoked").CertificatePEM,
+		"secret": []byte(secret()), "portal.token": []byte(l.token), "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
+	}
+	source := func(system string) *Source {
+		return &Source{URL: l.sim + "/shep/" + system, ServiceID: "TEST-" + system, SenderID: "egov-gateway", PublicKey: "TEST ONLY", Timeout: Duration(3 * time.Second)}
+	}
+	c := Config{
+		Listen: doors, Admin: admin, BaseURL: l.base, Data: "data", Secret: "secret", Key: "gateway.pem",
+		Trust: []Anchor{{Certificate: "root.pem"}}, Intermediates: []string{"issuing.pem", "issuing-revoked.pem"},
+		Revocation: []Issuer{
+			{Certificate: "issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/issuing/base.crl", DeltaCRL: l.sim + "/crl/issuing/delta.crl"},
+			{Certificate: "root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/root/base.crl"},
+		},
+		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
+		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},
+	}
+	tokens := map[string]string{}
+	for _, p := range labProviders {
+		tokens[p.id] = secret()
+		files[p.id+".token"] = []byte(tokens[p.id])
+		c.Providers = append(c.Providers, Provider{ID: p.id, URL: l.sim + "/providers/" + p.id, BIN: l.pki.Must(p.head).BIN, TokenFile: p.id + ".token", CallbackTokenFile: p.id + ".token", Timeout: Duration(5 * time.Second)})
+	}
+	if files["gateway.yaml"], err = yaml.Marshal(&c); err != nil {
+		return nil, err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(l.dir, name), data, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	l.config = filepath.Join(l.dir, "gateway.yaml")
+	return tokens, nil
+}
+
+// startGateway starts the gateway from its configuration file, under the lab's clock.
+func (l *lab) startGateway() error {
+	c, err := LoadConfig(l.config)
+	if err != nil {
+		return err
+	}
+	l.svc, err = start(c, l.clock.Now, l.log)
+	return err
+}
+
+// Close ends the gateway and the world.
+func (l *lab) Close() {
+	if l.svc != nil {
+		l.svc.Close()
+	}
+	for _, s := range l.servers {
+		s.Close()
+	}
+}
+
+// key returns an identity's signing key.
+func (l *lab) key(id string) (*xmlsig.Key, error) {
+	l.keysMu.Lock()
+	defer l.keysMu.Unlock()
+	if k, ok := l.keys[id]; ok {
+		return k, nil
+	}
+	e, err := l.pki.Entry(id)
+	if err != nil {
+		return nil, err
+	}
+	k, err := xmlsig.NewKey(e.DER, e.Signer)
+	if err == nil {
+		l.keys[id] = k
+	}
+	return k, err
+}
+
+// Territories of the lab's two providers.
+const (
+	petropavl = "591010000"
+	taraz     = "311010000"
+)
+
+// draft is a request of that citizen, made now.
+func (l *lab) draft(citizen, territory string) harness.Draft {
+	e := l.pki.Must(citizen)
+	d := harness.Draft{CreatedAt: l.clock.Now(), Territory: territory, Applicant: harness.Person{IIN: e.IIN, Surname: e.Surname, GivenName: e.Name, Patronymic: e.Patronymic}}
+	if territory == petropavl {
+		d.Documents = harness.RequiredDocuments(citizen)
+	}
+	return d
+}
+
+// citizenToken is what the portal gives a citizen for the cabinet.
+func (l *lab) citizenToken(iin string, life time.Duration) (string, error) {
+	now := l.clock.Now()
+	return jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: iin, RegisteredClaims: jwt.RegisteredClaims{Issuer: "egov.kz",
+		Audience: jwt.ClaimStrings{cabinet.Audience}, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life))}}).SignedString(l.portalKey)
+}
+
+// pass moves the clock from one piece of the provider's work to the next until done holds,
+// and lets gateway and world do what has fallen due. hop, if set, is told of each move.
+func (l *lab) pass(ctx context.Context, done func() bool, hop func(time.Time)) error {
+	for {
+		l.world.Work(ctx)
+		// What the world reported is in the journal; give the engine a moment to take it in.
+		for range 40 {
+			if done() {
+				return nil
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("time passes, but what is awaited does not happen: %w", err)
+		}
+		next, ok := l.world.NextDue()
+		if !ok {
+			next = l.clock.Now().Add(time.Minute)
+		}
+		l.clock.HopTo(next.Add(time.Millisecond))
+		if err := l.svc.checker.Refresh(ctx); err != nil {
+			l.log.Warn("refresh", "error", err)
+		}
+		l.svc.engine.Kick()
+		if hop != nil {
+			hop(l.clock.Now())
+		}
+	}
+}
+
+// revocationOf is what the simulator's CA says of an entry that is not good.
+func revocationOf(e *testpki.Entry) (statesim.Revocation, bool) {
+	if e.Status.State == "" || e.Status.State == testpki.Good {
+		return statesim.Revocation{}, false
+	}
+	return statesim.Revocation{Authority: e.Issuer, Serial: e.Serial, State: statesim.RevocationState(e.Status.State), Reason: e.Status.Reason, At: e.Status.At}, true
+}

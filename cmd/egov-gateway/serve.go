@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+type serveCmd struct {
+	Config string `required:"" type:"path" help:"Configuration file (YAML)."`
+}
+
+// Run serves until SIGINT or SIGTERM, then drains.
+func (s *serveCmd) Run(out streams) error {
+	c, err := LoadConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	svc, err := start(c, time.Now, logger(out, c.Log))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.out, "doors %s\nadmin %s\n", svc.doors.Addr(), svc.admin.Addr())
+	select {
+	case <-ctx.Done():
+	case err = <-svc.doors.Done():
+	case err = <-svc.admin.Done():
+	}
+	if cerr := svc.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func logger(out streams, level string) *slog.Logger {
+	l := slog.LevelInfo
+	if level != "" {
+		l.UnmarshalText([]byte(level)) //nolint:errcheck // checked by configCmd and start
+	}
+	return slog.New(slog.NewJSONHandler(out.err, &slog.HandlerOptions{Level: l}))
+}
+
+type configCmd struct {
+	Check configCheckCmd `cmd:"" help:"Say whether a configuration file can be used: fields, files, keys, certificates."`
+}
+
+type configCheckCmd struct {
+	File string `arg:"" type:"path" help:"Configuration file (YAML)."`
+}
+
+// Run builds everything that needs no network and no journal.
+func (k *configCheckCmd) Run(out streams) error {
+	c, err := LoadConfig(k.File)
+	if err != nil {
+		return err
+	}
+	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics()}
+	for _, step := range []func() error{b.words, b.pki,
+		func() error { _, err := b.providers(); return err },
+		func() error { _, err := b.enricher(); return err },
+		func() error { _, err := b.notifier(); return err },
+		func() error { _, _, err := b.portals(); return err },
+		func() error { _, err := b.tls(); return err },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("configuration %s: %w", k.File, err)
+		}
+	}
+	fmt.Fprintln(out.out, "ok")
+	return nil
+}

@@ -1,0 +1,484 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"egov-gateway/adapters/alimony"
+	"egov-gateway/adapters/employment"
+	"egov-gateway/adapters/gbdfl"
+	"egov-gateway/adapters/gbdrn"
+	"egov-gateway/adapters/income"
+	"egov-gateway/adapters/register"
+	"egov-gateway/adapters/socialpayments"
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/cabinet"
+	"egov-gateway/gateway/dispatch"
+	"egov-gateway/gateway/enrich"
+	"egov-gateway/gateway/flow"
+	"egov-gateway/gateway/httpserver"
+	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/pipeline"
+	"egov-gateway/gateway/revocation"
+	"egov-gateway/gateway/route"
+	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/upstream"
+	"egov-gateway/gateway/verification"
+	"egov-gateway/gateway/xmlsig"
+	"egov-gateway/schemas"
+)
+
+// A service is the running gateway: the only place where all parts meet.
+type service struct {
+	store   *sqlitejournal.Store
+	checker *revocation.Checker
+	engine  *pipeline.Engine
+	doors   *httpserver.Server
+	admin   *httpserver.Server
+
+	stop func()
+	wg   sync.WaitGroup
+}
+
+// A builder gathers what the parts share while they are made, in the order of the way.
+type builder struct {
+	c   *Config
+	now func() time.Time
+	log *slog.Logger
+	m   *metrics
+
+	forms    *passport.Register
+	texts    *message.Catalogue
+	key      *xmlsig.Key
+	secret   []byte
+	store    *sqlitejournal.Store
+	trust    *trust.Store
+	anchors  []trust.Anchor
+	checker  *revocation.Checker
+	verifier *verification.Verifier
+	problem  func(http.ResponseWriter, *http.Request, error)
+}
+
+// start builds every part and begins to serve. On an error nothing is left running.
+//
+// Order of the end: the doors close and finish the requests at hand, then the engine finishes
+// its steps, then the journal closes; what is not finished is durable and goes on at the next
+// start.
+func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err error) {
+	b := &builder{c: c, now: now, log: log, m: newMetrics()}
+	s := &service{}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	for _, step := range []func() error{b.words, b.pki, b.journal} {
+		if err := step(); err != nil {
+			if b.store != nil {
+				s.store = b.store
+			}
+			return nil, err
+		}
+	}
+	s.store, s.checker = b.store, b.checker
+
+	providers, err := b.providers()
+	if err != nil {
+		return nil, err
+	}
+	routes := route.NewTable(b.forms, providers.Has)
+	enricher, err := b.enricher()
+	if err != nil {
+		return nil, err
+	}
+	notifier, err := b.notifier()
+	if err != nil {
+		return nil, err
+	}
+	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
+	if err != nil {
+		return nil, err
+	}
+	shards := b.shards()
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Now: now, Log: log, Observe: b.m.step}); err != nil {
+		return nil, err
+	}
+
+	mux := http.NewServeMux()
+	portals, keys, err := b.portals()
+	if err != nil {
+		return nil, err
+	}
+	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Key: b.key, Secret: b.secret,
+		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
+	if err != nil {
+		return nil, err
+	}
+	desk.Register(mux)
+	counter, err := b.counter(providers, s.engine.Kick)
+	if err != nil {
+		return nil, err
+	}
+	counter.Register(mux)
+	if len(keys) > 0 {
+		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
+			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		cab.Register(mux)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
+	})
+
+	admin := http.NewServeMux()
+	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now))
+	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{}))
+	httpserver.Health(admin, b.probes(), log)
+	tlsConfig, err := b.tls()
+	if err != nil {
+		return nil, err
+	}
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
+		return nil, err
+	}
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log}); err != nil {
+		return nil, err
+	}
+	s.wg.Go(func() {
+		if err := b.checker.Run(ctx); err != nil {
+			log.Error("revocation", "error", err)
+		}
+	})
+	s.wg.Go(func() { s.engine.Run(ctx) })
+	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
+	return s, nil
+}
+
+// Close ends the service in the order that start describes.
+func (s *service) Close() error {
+	var errs []error
+	if s.doors != nil {
+		errs = append(errs, s.doors.Close())
+	}
+	s.stop()
+	s.wg.Wait()
+	if s.admin != nil {
+		errs = append(errs, s.admin.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// words loads what is embedded: passports, calendar, texts.
+func (b *builder) words() (err error) {
+	if b.forms, err = passport.Load(schemas.FS); err != nil {
+		return err
+	}
+	if b.texts, err = message.Load(schemas.FS, b.forms.Calendar().Zone()); err != nil {
+		return err
+	}
+	b.problem = func(w http.ResponseWriter, r *http.Request, err error) { intake.WriteProblem(w, r, b.texts, err) }
+	if b.secret, err = b.c.indexSecret(); err != nil {
+		return err
+	}
+	pemData, err := os.ReadFile(b.c.path(b.c.Key))
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if b.key, err = xmlsig.LoadPEM(pemData); err != nil {
+		return fmt.Errorf("key %s: %w", b.c.Key, err)
+	}
+	return nil
+}
+
+func (b *builder) certificate(name, file string) (*trust.Certificate, error) {
+	all, err := trust.LoadFiles(b.c.path(file))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(all) != 1 {
+		return nil, fmt.Errorf("%s: %s holds %d certificates, one is expected", name, file, len(all))
+	}
+	return all[0], nil
+}
+
+// pki builds trust, revocation and the verifier over both.
+func (b *builder) pki() error {
+	var tc trust.Config
+	for i, a := range b.c.Trust {
+		cert, err := b.certificate(fmt.Sprintf("trust[%d]", i), a.Certificate)
+		if err != nil {
+			return err
+		}
+		tc.Anchors = append(tc.Anchors, trust.Anchor{Certificate: cert, Test: a.Test})
+	}
+	for i, file := range b.c.Intermediates {
+		cert, err := b.certificate(fmt.Sprintf("intermediates[%d]", i), file)
+		if err != nil {
+			return err
+		}
+		tc.Intermediates = append(tc.Intermediates, cert)
+	}
+	var err error
+	b.anchors = tc.Anchors
+	if b.trust, err = trust.New(tc); err != nil {
+		return err
+	}
+	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, MaxResponse: revocation.MaxCRLBytes,
+		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, Observe: b.m.call})
+	if err != nil {
+		return err
+	}
+	rc := revocation.Config{Fetch: client.Fetch, Now: b.now, Log: b.log, Metrics: b.m.reg}
+	for i, r := range b.c.Revocation {
+		cert, err := b.certificate(fmt.Sprintf("revocation[%d].certificate", i), r.Certificate)
+		if err != nil {
+			return err
+		}
+		rc.Issuers = append(rc.Issuers, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL, DeltaCRL: r.DeltaCRL, CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
+	}
+	if b.checker, err = revocation.New(rc); err != nil {
+		return err
+	}
+	b.verifier, err = verification.New(verification.Config{Trust: b.trust, Revocation: b.checker, Observe: b.m.verdict})
+	return err
+}
+
+func (b *builder) journal() (err error) {
+	b.store, err = sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed})
+	return err
+}
+
+// open verifies the stored request again before its fields are used.
+func (b *builder) open(doc []byte) (xmlsig.Element, error) {
+	d, err := b.verifier.Open(doc, max(b.c.Limits.Document, intake.DefaultMaxDocument))
+	if err != nil {
+		return xmlsig.Element{}, err
+	}
+	return d.Root(), nil
+}
+
+func (b *builder) shards() []string {
+	var all []string
+	for _, p := range b.forms.All() {
+		if !slices.Contains(all, p.Shard) && (len(b.c.Shards) == 0 || slices.Contains(b.c.Shards, p.Shard)) {
+			all = append(all, p.Shard)
+		}
+	}
+	return all
+}
+
+func (b *builder) providers() (*dispatch.Directory, error) {
+	var all []dispatch.Provider
+	for i, p := range b.c.Providers {
+		name := fmt.Sprintf("providers[%d]", i)
+		known := slices.ContainsFunc(b.forms.All(), func(q *passport.Passport) bool { _, ok := q.ProviderByID(p.ID); return ok })
+		if !known {
+			return nil, fmt.Errorf("%s: no passport names the provider %s", name, p.ID)
+		}
+		bin, err := gateway.ParseBIN(p.BIN)
+		if err != nil {
+			return nil, fmt.Errorf("%s.bin: %w", name, err)
+		}
+		token, err := b.c.secretFile(name+".token_file", p.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		callback, err := b.c.tokenHash(name+".callback_token_file", p.CallbackTokenFile)
+		if err != nil {
+			return nil, err
+		}
+		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.m.call})
+		if err != nil {
+			return nil, err
+		}
+		sender, err := dispatch.NewHTTPSender(client, p.URL, token)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, dispatch.Provider{ID: p.ID, BIN: bin, TokenSHA256: callback, Sender: sender})
+	}
+	return dispatch.NewDirectory(all)
+}
+
+func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Counter, error) {
+	form := func(file string) (*passport.Form, error) {
+		xsd, err := schemas.FS.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		return passport.CompileForm(xsd, passport.FormRules{})
+	}
+	step, err := form("step.xsd")
+	if err != nil {
+		return nil, err
+	}
+	result, err := form("result.xsd")
+	if err != nil {
+		return nil, err
+	}
+	return dispatch.NewCounter(dispatch.Config{Providers: d, Verifier: b.verifier, Forms: b.forms, Step: step, Result: result, Journal: b.store,
+		Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback})
+}
+
+// enricher makes one adapter for each configured state system.
+func (b *builder) enricher() (*enrich.Enricher, error) {
+	s := b.c.Sources
+	var all []enrich.Source
+	add := func(name string, c *Source, make func(register.Config) (enrich.Source, error)) error {
+		if c == nil {
+			return nil
+		}
+		password, err := b.c.secretFile("sources."+name+".password_file", c.PasswordFile)
+		if err != nil {
+			return err
+		}
+		src, err := make(register.Config{URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
+			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.m.call}, Now: b.now})
+		if err != nil {
+			return fmt.Errorf("sources.%s: %w", name, err)
+		}
+		all = append(all, src)
+		return nil
+	}
+	err := errors.Join(
+		add("gbdfl", s.GBDFL, func(c register.Config) (enrich.Source, error) {
+			return gbdfl.New(gbdfl.Config{Config: c, PublicKey: s.GBDFL.PublicKey})
+		}),
+		add("gbdrn", s.GBDRN, func(c register.Config) (enrich.Source, error) { return gbdrn.New(c) }),
+		add("social_payments", s.SocialPayments, func(c register.Config) (enrich.Source, error) { return socialpayments.New(c) }),
+		add("income", s.Income, func(c register.Config) (enrich.Source, error) { return income.New(c) }),
+		add("alimony", s.Alimony, func(c register.Config) (enrich.Source, error) { return alimony.New(c) }),
+		add("employment", s.Employment, func(c register.Config) (enrich.Source, error) { return employment.New(c) }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	e, err := enrich.New(enrich.Config{Sources: all, Deadline: time.Duration(s.Deadline), Now: b.now, Observe: b.m.source})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range b.forms.All() {
+		for _, r := range p.Records {
+			if r.Need == passport.Mandatory && !e.Has(r.Kind) {
+				return nil, fmt.Errorf("sources: the passport %s needs the record %s, and no source is configured for it", p.ID, r.Kind)
+			}
+		}
+	}
+	return e, nil
+}
+
+func (b *builder) notifier() (flow.Notifier, error) {
+	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.m.call})
+	if err != nil {
+		return nil, err
+	}
+	n := &flow.HTTPNotifier{Client: client, URLs: map[string]string{}, Tokens: map[string]string{}}
+	for i, p := range b.c.Portals {
+		token, err := b.c.secretFile(fmt.Sprintf("portals[%d].notify_token_file", i), p.NotifyTokenFile)
+		if err != nil {
+			return nil, err
+		}
+		n.URLs[p.Name], n.Tokens[p.Name] = p.NotifyURL, token
+	}
+	return n, nil
+}
+
+func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.PublicKey, err error) {
+	keys = map[string]ed25519.PublicKey{}
+	for i, p := range b.c.Portals {
+		name := fmt.Sprintf("portals[%d]", i)
+		q := intake.Portal{Name: p.Name}
+		if q.TokenSHA256, err = b.c.tokenHash(name+".token_file", p.TokenFile); err != nil {
+			return nil, nil, err
+		}
+		if p.ClientCertificate != "" {
+			raw, err := os.ReadFile(b.c.path(p.ClientCertificate))
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s.client_certificate: %w", name, err)
+			}
+			block, _ := pem.Decode(raw)
+			if block == nil || block.Type != "CERTIFICATE" {
+				return nil, nil, fmt.Errorf("%s.client_certificate: %s holds no certificate in PEM", name, p.ClientCertificate)
+			}
+			q.CertificateSHA256 = sha256.Sum256(block.Bytes)
+		}
+		if p.CabinetKey != "" {
+			if keys[p.Name], err = b.c.ed25519Key(p.CabinetKey); err != nil {
+				return nil, nil, fmt.Errorf("%s.cabinet_key: %w", name, err)
+			}
+		}
+		all = append(all, q)
+	}
+	return all, keys, nil
+}
+
+func (b *builder) tls() (*tls.Config, error) {
+	t := b.c.TLS
+	if t == nil {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(b.c.path(t.Certificate), b.c.path(t.Key))
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if t.ClientCA != "" {
+		raw, err := os.ReadFile(b.c.path(t.ClientCA))
+		if err != nil {
+			return nil, fmt.Errorf("tls.client_ca: %w", err)
+		}
+		out.ClientCAs, out.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+		if !out.ClientCAs.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate in PEM", t.ClientCA)
+		}
+	}
+	return out, nil
+}
+
+// probes perform the job in the small: write, judge the anchors, ask the revocation sources, sign and verify.
+func (b *builder) probes() []httpserver.Probe {
+	return []httpserver.Probe{
+		{Name: "journal", Check: func(ctx context.Context) error { _, err := b.store.Stats(ctx); return err }},
+		{Name: "trust", Check: func(context.Context) error {
+			for _, a := range b.anchors {
+				if now := b.now(); now.Before(a.Certificate.NotBefore) || now.After(a.Certificate.NotAfter) {
+					return fmt.Errorf("the anchor with serial %s is outside its validity", a.Certificate.SerialHex())
+				}
+			}
+			return nil
+		}},
+		{Name: "revocation", Check: func(context.Context) error { return b.checker.Ready() }},
+		{Name: "signature", Check: func(context.Context) error {
+			signed, err := xmlsig.Sign([]byte("<ready/>"), b.key, xmlsig.SignOptions{})
+			if err == nil {
+				_, err = b.verifier.Open(signed, len(signed))
+			}
+			return err
+		}},
+	}
+}
