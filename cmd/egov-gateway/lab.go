@@ -75,7 +75,8 @@ func (c *hopClock) HopTo(t time.Time) {
 // labProvider is a provider of the lab: id as in the passports, and its keys in the test PKI.
 type labProvider struct{ id, head, executor string }
 
-var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sko-executor"}, {"taraz", "provider-zhambyl-head", "provider-zhambyl-executor"}}
+var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sko-executor"}, {"taraz", "provider-zhambyl-head", "provider-zhambyl-executor"},
+	{"kordaj", "provider-foreign-head", "provider-foreign-executor"}}
 
 // newLab starts the world and writes the gateway's configuration into dir; startGateway
 // starts the gateway itself.
@@ -142,7 +143,7 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 			{ID: "issuing", Issuer: l.identity("issuing"), Responder: l.identity("ocsp-responder")},
 			{ID: "root", Issuer: l.identity("root"), Responder: l.identity("ocsp-responder-root")},
 		},
-		Foreign: l.identity("provider-foreign-head"), Expired: l.identity("citizen-expired"), Wrong: l.identity("citizen-08"),
+		Foreign: l.identity("provider-sko-head"), Expired: l.identity("citizen-expired"), Wrong: l.identity("citizen-08"),
 	}
 	for _, p := range labProviders {
 		head := l.pki.Must(p.head)
@@ -246,10 +247,11 @@ func (l *lab) key(id string) (*xmlsig.Key, error) {
 	return k, err
 }
 
-// Territories of the lab's two providers.
+// Territories of the lab's providers.
 const (
 	petropavl = "591010000"
 	taraz     = "311010000"
+	kordaj    = "314820100"
 )
 
 // draft is a request of that citizen, made now.

@@ -248,7 +248,8 @@ func (b *builder) pki() error {
 	if b.trust, err = trust.New(tc); err != nil {
 		return err
 	}
-	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, MaxResponse: revocation.MaxCRLBytes,
+	// The checker has its own breaker for each responder, and asks the next source rather than the same again.
+	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, BreakerFailures: 1 << 30, MaxResponse: revocation.MaxCRLBytes,
 		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, Observe: b.m.call})
 	if err != nil {
 		return err
