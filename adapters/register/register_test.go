@@ -38,6 +38,9 @@ const (
 	absent   = "990601100089"
 )
 
+// crowd numbers twenty more citizens, some of whom have alimony.
+func crowd(i int) string { return fmt.Sprintf("5005051%05d", i) }
+
 // A stage is the world and every adapter in front of it.
 type stage struct {
 	*statesim.World
@@ -48,13 +51,17 @@ type stage struct {
 
 func newStage(t *testing.T, timeout time.Duration) *stage {
 	t.Helper()
-	world, err := statesim.New(statesim.Config{Now: func() time.Time { return now }, Citizens: []statesim.Citizen{
-		{IIN: low, Surname: "АХМЕТОВА", Name: "АЙГЕРІМ", Patronymic: "<&>\"'"},
+	citizens := []statesim.Citizen{
+		{IIN: low, Surname: "АХМЕТОВА", Name: "АЙГЕРІМ", Patronymic: "МАРАТҚЫЗЫ"},
 		{IIN: jobless, Surname: "ӘБДІРАХМАНОВА", Name: "ГҮЛНӘР", Level: statesim.Jobless},
-		{IIN: high, Surname: "ШМИДТ", Name: "АНДРЕЙ", Level: statesim.High},
+		{IIN: high, Surname: "ШМИДТ", Name: "АНДРЕЙ", Patronymic: "<&>\"'", Level: statesim.High},
 		{IIN: mistaken, Surname: "СМАҒҰЛОВА", Name: "ДИНА", Level: statesim.Mistaken},
 		{IIN: absent, Surname: "ПЕТРЕНКО", Name: "ОЛЕГ", Level: statesim.Absent},
-	}})
+	}
+	for i := range 20 {
+		citizens = append(citizens, statesim.Citizen{IIN: crowd(i), Surname: "ТЕСТОВ", Name: "ТИМУР"})
+	}
+	world, err := statesim.New(statesim.Config{Now: func() time.Time { return now }, Citizens: citizens})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +135,13 @@ func TestRecordsOfEveryKindOfPerson(t *testing.T) { // R8
 		holds     map[gateway.RecordKind]string
 	}{
 		{"a small salary", low, map[gateway.RecordKind]gateway.FactStatus{"identity": found, "address": found, "property": found, "social-payments": found, "income": found, "unemployment": found},
-			map[gateway.RecordKind]string{"identity": "&lt;&amp;&gt;", "address": "ПЕТРОПАВЛОВСК", "income": "salary", "unemployment": "false", "social-payments": "child-benefit"}},
+			map[gateway.RecordKind]string{"identity": "МАРАТҚЫЗЫ", "address": "ПЕТРОПАВЛОВСК", "income": "salary", "unemployment": "false", "social-payments": "child-benefit"}},
 		{"no work", jobless, map[gateway.RecordKind]gateway.FactStatus{"identity": found, "income": none, "unemployment": found, "social-payments": found},
 			map[gateway.RecordKind]string{"unemployment": "registeredOn", "social-payments": "targeted-social-aid"}},
-		{"a large salary and no payments", high, map[gateway.RecordKind]gateway.FactStatus{"income": found, "social-payments": found}, nil},
+		{"a large salary and no payments", high, map[gateway.RecordKind]gateway.FactStatus{"identity": found, "income": found, "social-payments": found}, map[gateway.RecordKind]string{"identity": "&lt;&amp;&gt;"}},
 		{"another surname in the register", mistaken, map[gateway.RecordKind]gateway.FactStatus{"identity": found}, map[gateway.RecordKind]string{"identity": "ДРУГАЯ-"}},
 		{"known to nobody", absent, map[gateway.RecordKind]gateway.FactStatus{"identity": none, "address": none, "property": none, "social-payments": none, "income": none, "alimony": none, "unemployment": none}, nil},
-		{"of the 1800s and not configured", "500505100001", map[gateway.RecordKind]gateway.FactStatus{"identity": found, "income": found}, nil},
+		{"of the 1800s and not configured", "510505100001", map[gateway.RecordKind]gateway.FactStatus{"identity": found, "address": found, "property": none, "social-payments": none, "income": none, "alimony": none, "unemployment": none}, nil},
 		{"who may live", "900101300007", map[gateway.RecordKind]gateway.FactStatus{"identity": none, "address": none, "income": none, "property": none}, nil},
 	}
 	for _, tt := range tests {
@@ -163,7 +170,7 @@ func TestRecordsOfEveryKindOfPerson(t *testing.T) { // R8
 	t.Run("alimony is found for some", func(t *testing.T) {
 		n := map[gateway.FactStatus]int{}
 		for i := range 20 {
-			f, err := s.fetch(t, gateway.RecordAlimony, fmt.Sprintf("5005051%05d", i))
+			f, err := s.fetch(t, gateway.RecordAlimony, crowd(i))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,7 +29,7 @@ func (w *World) person(iin string) (Citizen, bool) {
 		n := number(iin, "name")
 		surnames := []string{"СЫНАҚОВ", "ТЕСТОВ", "ҮЛГІБАЕВ", "ПРИМЕРОВ"}
 		names := []string{"ӘЛИ", "БОРИС", "ӨМІР", "ТИМУР"}
-		c = Citizen{IIN: iin, Surname: surnames[n%4], Name: names[n/4%4]}
+		c = Citizen{IIN: iin, Surname: surnames[n%4], Name: names[n/4%4], Level: Dependant}
 		if iin[6] == '2' {
 			c.Surname += "А"
 			c.Name = []string{"ӘСЕМ", "ВЕРА", "ҚЫМБАТ", "ЮЛИЯ"}[n/4%4]

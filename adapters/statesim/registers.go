@@ -133,6 +133,9 @@ func answerPerson(w *World, q question, c Citizen, known bool) (*etree.Element, 
 }
 
 func rights(_ *World, el *etree.Element, c Citizen) bool {
+	if c.Level == Dependant {
+		return false
+	}
 	r := el.CreateElement("right")
 	leaf(r, "cadastralNumber", fmt.Sprintf("15-234-%03d-%03d", number(c.IIN, "block")%1000, number(c.IIN, "plot")%1000))
 	leaf(r, "objectKind", "flat")
@@ -163,6 +166,8 @@ func payments(w *World, el *etree.Element, c Citizen) bool {
 		kind, base = "targeted-social-aid", 42_000
 	case High:
 		return true // known, and paid nothing
+	case Dependant:
+		return false
 	}
 	for _, m := range w.months() {
 		p := el.CreateElement("payment")
@@ -176,7 +181,7 @@ func payments(w *World, el *etree.Element, c Citizen) bool {
 func incomes(w *World, el *etree.Element, c Citizen) bool {
 	base := 85_000
 	switch c.Level {
-	case Jobless:
+	case Jobless, Dependant:
 		return false
 	case High:
 		base = 900_000
@@ -192,7 +197,7 @@ func incomes(w *World, el *etree.Element, c Citizen) bool {
 }
 
 func orders(_ *World, el *etree.Element, c Citizen) bool {
-	if number(c.IIN, "alimony")%4 != 0 {
+	if c.Level == Dependant || number(c.IIN, "alimony")%4 != 0 {
 		return false
 	}
 	o := el.CreateElement("order")
@@ -206,6 +211,9 @@ func orders(_ *World, el *etree.Element, c Citizen) bool {
 }
 
 func unemployment(w *World, el *etree.Element, c Citizen) bool {
+	if c.Level == Dependant {
+		return false
+	}
 	registered := c.Level == Jobless
 	leaf(el, "registered", strconv.FormatBool(registered))
 	if registered {

@@ -57,18 +57,20 @@ type Citizen struct {
 	Surname    string
 	Name       string
 	Patronymic string
-	Level      Level // "" means Low
+	Level      Level // "" means Low; whom the configuration does not list is a Dependant
 }
 
 // A Level says what the registers hold about a citizen.
 type Level string
 
 const (
-	Low      Level = "low"      // a small salary: aid is assigned
-	High     Level = "high"     // a large salary: refused, income-above-threshold
-	Jobless  Level = "jobless"  // registered unemployed, social aid only, no income record
-	Absent   Level = "absent"   // no register knows the person: refused, data-unreliable
-	Mistaken Level = "mistaken" // the identity register has another surname: refused, data-unreliable
+	Low     Level = "low"     // a small salary: aid is assigned
+	High    Level = "high"    // a large salary: refused, income-above-threshold
+	Jobless Level = "jobless" // registered unemployed, social aid only, no income record
+	// Dependant: identity and address, and no record of property or of any income.
+	Dependant Level = "dependant"
+	Absent    Level = "absent"   // no register knows the person: refused, data-unreliable
+	Mistaken  Level = "mistaken" // the identity register has another surname: refused, data-unreliable
 )
 
 // Config of a [World]. The zero value of everything but GatewayURL with Providers works.

@@ -54,12 +54,13 @@ func TestSend(t *testing.T) {
 			}))
 			defer s.Close()
 			c, err := shep.NewClient(shep.ClientConfig{Name: "reg", URL: s.URL, ServiceID: "SVC", SenderID: "gw", Password: "pw", RouteID: "R", Idempotent: true,
-				Upstream: upstream.Config{Timeout: 200 * time.Millisecond, Retries: -1, MaxResponse: 4000}, Now: func() time.Time { return date }})
+				Upstream: upstream.Config{Timeout: 500 * time.Millisecond, Retries: -1, MaxResponse: 4000}, Now: func() time.Time { return date }})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
 			r, err := c.Send(t.Context(), shep.Message{CorrelationID: "c-1", Data: shep.Data{Form: shep.FormString, Document: plain}})
+			s.Close() // waits for the handler, also for one whose caller left
 			if got := gateway.ReasonOf(err); got != tt.want {
 				t.Fatalf("reason %q, want %q (%v)", got, tt.want, err)
 			}

@@ -394,3 +394,22 @@ func again(t *testing.T, d shep.Data) {
 		t.Fatalf("sent %s\ngot  %s", d.Document, m.Data.Document)
 	}
 }
+
+func BenchmarkDecodeSendMessageResponse(b *testing.B) {
+	for _, size := range []int{1 << 10, 1 << 20} {
+		doc, err := shep.EncodeSendMessageResponse(shep.Response{ID: "r", Date: date, Status: shep.Status{Code: shep.CodeSuccess},
+			Data: shep.Data{Form: shep.FormString, Document: []byte("<a>" + strings.Repeat("<b>x:y</b>", size/10) + "</a>")}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("%d KiB", size>>10), func(b *testing.B) {
+			b.SetBytes(int64(len(doc)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := shep.DecodeSendMessageResponse(doc); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
