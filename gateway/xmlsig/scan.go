@@ -188,6 +188,10 @@ func (s *scanner) char(i int) (int, error) {
 	return i + n, nil
 }
 
+func (s *scanner) token(t token) {
+	s.tokens = append(room(s.tokens, s.i, len(s.src)), t)
+}
+
 func (s *scanner) parent() int32 {
 	if n := len(s.open); n > 0 {
 		return s.open[n-1]
@@ -255,7 +259,7 @@ func (s *scanner) text() error {
 			i = next
 		}
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(i), s.parent(), textToken, f})
+	s.token(token{int32(start), int32(i), s.parent(), textToken, f})
 	s.i = i
 	return nil
 }
@@ -339,7 +343,7 @@ func (s *scanner) section(k kind, open int, stop string) error {
 	} else {
 		f &^= flagClean
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(end), s.parent(), k, f})
+	s.token(token{int32(start), int32(end), s.parent(), k, f})
 	s.i = end
 	return nil
 }

@@ -104,7 +104,7 @@ func (s *scanner) startTag() error {
 	if f, err = s.resolve(&e, f); err != nil {
 		return err
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(s.i), n, startToken, f})
+	s.token(token{int32(start), int32(s.i), n, startToken, f})
 	s.rooted = true
 	if f&flagEmpty != 0 {
 		e.last = e.first
@@ -112,7 +112,7 @@ func (s *scanner) startTag() error {
 	} else {
 		s.open = append(s.open, n)
 	}
-	s.elements = append(s.elements, e)
+	s.elements = append(room(s.elements, s.i, len(s.src)), e)
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (s *scanner) endTag() error {
 	}
 	i++
 	e.last = int32(len(s.tokens))
-	s.tokens = append(s.tokens, token{int32(start), int32(i), n, endToken, f})
+	s.token(token{int32(start), int32(i), n, endToken, f})
 	s.unbind(e)
 	s.open = s.open[:len(s.open)-1]
 	s.i = i
@@ -186,7 +186,7 @@ func (s *scanner) attribute(n int32, e *element, f flags) (flags, error) {
 	if len(s.attrs)-int(e.attr) >= s.limits.Attributes {
 		return 0, s.fail(gateway.DocumentLimit, start, "too many attributes")
 	}
-	s.attrs = append(s.attrs, a)
+	s.attrs = append(room(s.attrs, s.i, len(s.src)), a)
 	return f, nil
 }
 
@@ -282,7 +282,7 @@ func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f fl
 		f &^= flagClean
 	}
 	s.bound[p] = int32(len(s.decls))
-	s.decls = append(s.decls, declaration{p, uri, n, outer})
+	s.decls = append(room(s.decls, s.i, len(s.src)), declaration{p, uri, n, outer})
 	s.scope++
 	return f, nil
 }
