@@ -104,7 +104,7 @@ func (s *scanner) startTag() error {
 	if f, err = s.resolve(&e, f); err != nil {
 		return err
 	}
-	s.token(token{int32(start), int32(s.i), n, startToken, f})
+	s.token(start, s.i, n, startToken, f)
 	s.rooted = true
 	if f&flagEmpty != 0 {
 		e.last = e.first
@@ -139,7 +139,7 @@ func (s *scanner) endTag() error {
 	}
 	i++
 	e.last = int32(len(s.tokens))
-	s.token(token{int32(start), int32(i), n, endToken, f})
+	s.token(start, i, n, endToken, f)
 	s.unbind(e)
 	s.open = s.open[:len(s.open)-1]
 	s.i = i
