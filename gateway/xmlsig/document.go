@@ -50,7 +50,8 @@ type flags uint8
 
 const (
 	// flagClean: the bytes are already in canonical form. For a start tag that is its syntax
-	// and the order of declarations and attributes, not which declarations are needed.
+	// and the order of declarations and attributes, not which declarations are needed nor that
+	// <a/> becomes <a></a>.
 	flagClean flags = 1 << iota
 	// flagFresh: every namespace declaration of the start tag says something new.
 	flagFresh
@@ -119,7 +120,7 @@ type tape struct {
 	open     []int32 // elements not yet closed (while scanning)
 	seen     []seenAttr
 	stamp    uint32
-	decoded  [][]byte // namespace names that were written with references
+	decoded  []byte // namespace names that were written with references
 }
 
 type seenAttr struct {
@@ -160,7 +161,6 @@ func room[T any](s []T, done, total int) []T {
 func (t *tape) free() {
 	t.tokens, t.elements, t.attrs, t.decls = t.tokens[:0], t.elements[:0], t.attrs[:0], t.decls[:0]
 	t.open, t.bound = t.open[:0], t.bound[:0]
-	clear(t.decoded)
 	t.decoded = t.decoded[:0]
 	t.spaces.reset()
 	t.prefixes.reset()
