@@ -155,7 +155,7 @@ func (c *canonicalizer) startTag(tok token) {
 	decls := c.d.tape.decls[e.decl:e.declEnd]
 	if c.m.kind != exclusive {
 		if tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
-			c.out.raw(tok.pos, tok.end)
+			c.cleanTag(tok, e)
 			return
 		}
 		c.needed = c.needed[:0]
@@ -178,13 +178,27 @@ func (c *canonicalizer) startTag(tok token) {
 				same = same && c.needed[i] == binding{d.prefix, d.uri}
 			}
 			if same {
-				c.out.raw(tok.pos, tok.end)
+				c.cleanTag(tok, e)
 				return
 			}
 		}
 	}
 	c.extra, c.base = c.extra[:0], nil
 	c.writeStartTag(tok, e)
+}
+
+// cleanTag writes a start tag as it stands in the source, and gives <a/> its end tag.
+func (c *canonicalizer) cleanTag(tok token, e *element) {
+	if tok.flags&flagEmpty == 0 {
+		c.out.raw(tok.pos, tok.end)
+		return
+	}
+	c.out.raw(tok.pos, tok.end-2)
+	c.out.begin()
+	c.out.buf = append(c.out.buf, '>', '<', '/')
+	c.out.buf = append(c.out.buf, c.d.src[e.name:e.stop]...)
+	c.out.buf = append(c.out.buf, '>')
+	c.leave()
 }
 
 // utilized collects the declarations that exclusive canonicalisation writes at e

@@ -50,7 +50,8 @@ type flags uint8
 
 const (
 	// flagClean: the bytes are already in canonical form. For a start tag that is its syntax
-	// and the order of declarations and attributes, not which declarations are needed.
+	// and the order of declarations and attributes, not which declarations are needed nor that
+	// <a/> becomes <a></a>.
 	flagClean flags = 1 << iota
 	// flagFresh: every namespace declaration of the start tag says something new.
 	flagFresh
@@ -119,7 +120,7 @@ type tape struct {
 	open     []int32 // elements not yet closed (while scanning)
 	seen     []seenAttr
 	stamp    uint32
-	decoded  [][]byte // namespace names that were written with references
+	decoded  []byte // namespace names that were written with references
 }
 
 type seenAttr struct {
@@ -140,14 +141,26 @@ func newTape() *tape {
 	return t
 }
 
-// tapeKeep is how many tokens a tape may have room for and still go back into the pool, so
-// that one hostile document does not hold its memory for ever.
-const tapeKeep = 1 << 16
+// tapeKeep is how many tokens a tape may have room for and still go back into the pool: those
+// of any document of the default size. The pool itself gives memory back at a collection.
+const tapeKeep = 1 << 19
+
+// room returns s with room for one more. The first pieces of a document tell how many will
+// follow: done of total bytes are read.
+func room[T any](s []T, done, total int) []T {
+	if len(s) < cap(s) {
+		return s
+	}
+	n := max(64, len(s))
+	if done > 0 {
+		n = max(n, min(int(int64(len(s))*int64(total-done)/int64(done))+len(s)/8, 32*n))
+	}
+	return slices.Grow(s, n)
+}
 
 func (t *tape) free() {
 	t.tokens, t.elements, t.attrs, t.decls = t.tokens[:0], t.elements[:0], t.attrs[:0], t.decls[:0]
 	t.open, t.bound = t.open[:0], t.bound[:0]
-	clear(t.decoded)
 	t.decoded = t.decoded[:0]
 	t.spaces.reset()
 	t.prefixes.reset()

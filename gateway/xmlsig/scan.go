@@ -188,6 +188,17 @@ func (s *scanner) char(i int) (int, error) {
 	return i + n, nil
 }
 
+// token appends in place: a struct built on the stack and copied costs a store-forwarding stall.
+func (s *scanner) token(pos, end int, elem int32, k kind, f flags) {
+	n := len(s.tokens)
+	if n == cap(s.tokens) {
+		s.tokens = room(s.tokens, s.i, len(s.src))
+	}
+	s.tokens = s.tokens[:n+1]
+	t := &s.tokens[n]
+	t.pos, t.end, t.elem, t.kind, t.flags = int32(pos), int32(end), elem, k, f
+}
+
 func (s *scanner) parent() int32 {
 	if n := len(s.open); n > 0 {
 		return s.open[n-1]
@@ -248,6 +259,14 @@ func (s *scanner) text() error {
 			f &^= flagClean | flagPlain
 			i++
 		default:
+			// Most of a Kazakh or Russian text are two-byte sequences.
+			if i+1 < len(src) && c >= 0xC2 && c <= 0xDF && src[i+1]&0xC0 == 0x80 {
+				i += 2
+				for i+1 < len(src) && src[i]-0xC2 <= 0xDF-0xC2 && src[i+1]&0xC0 == 0x80 {
+					i += 2
+				}
+				continue
+			}
 			next, err := s.char(i)
 			if err != nil {
 				return err
@@ -255,7 +274,7 @@ func (s *scanner) text() error {
 			i = next
 		}
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(i), s.parent(), textToken, f})
+	s.token(start, i, s.parent(), textToken, f)
 	s.i = i
 	return nil
 }
@@ -339,7 +358,7 @@ func (s *scanner) section(k kind, open int, stop string) error {
 	} else {
 		f &^= flagClean
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(end), s.parent(), k, f})
+	s.token(start, end, s.parent(), k, f)
 	s.i = end
 	return nil
 }

@@ -60,13 +60,16 @@ func (s *scanner) startTag() error {
 	if err != nil {
 		return err
 	}
-	n := int32(len(s.elements))
-	e := element{
-		first: int32(len(s.tokens)), last: -1, parent: s.parent(),
-		name: int32(start + 1), local: int32(local), stop: int32(i),
-		attr: int32(len(s.attrs)), decl: int32(len(s.decls)),
-	}
 	s.i = i
+	n := int32(len(s.elements))
+	if len(s.elements) == cap(s.elements) {
+		s.elements = room(s.elements, i, len(src))
+	}
+	s.elements = s.elements[:n+1]
+	e := &s.elements[n] // filled in place, as tokens are
+	e.first, e.last, e.parent = int32(len(s.tokens)), -1, s.parent()
+	e.name, e.local, e.stop = int32(start+1), int32(local), int32(i)
+	e.attr, e.decl = int32(len(s.attrs)), int32(len(s.decls))
 	f := flagClean | flagFresh
 	for {
 		gap := s.i
@@ -86,7 +89,10 @@ func (s *scanner) startTag() error {
 			if s.i+1 >= len(src) || src[s.i+1] != '>' {
 				return s.malformed(s.i, "a slash inside a tag")
 			}
-			f = f&^flagClean | flagEmpty
+			if s.i != gap {
+				f &^= flagClean
+			}
+			f |= flagEmpty
 			s.i += 2
 			break
 		}
@@ -96,23 +102,22 @@ func (s *scanner) startTag() error {
 		if s.i != gap+1 || src[gap] != ' ' {
 			f &^= flagClean
 		}
-		if f, err = s.attribute(n, &e, f); err != nil {
+		if f, err = s.attribute(n, e, f); err != nil {
 			return err
 		}
 	}
 	e.attrEnd, e.declEnd = int32(len(s.attrs)), int32(len(s.decls))
-	if f, err = s.resolve(&e, f); err != nil {
+	if f, err = s.resolve(e, f); err != nil {
 		return err
 	}
-	s.tokens = append(s.tokens, token{int32(start), int32(s.i), n, startToken, f})
+	s.token(start, s.i, n, startToken, f)
 	s.rooted = true
 	if f&flagEmpty != 0 {
 		e.last = e.first
-		s.unbind(&e)
+		s.unbind(e)
 	} else {
 		s.open = append(s.open, n)
 	}
-	s.elements = append(s.elements, e)
 	return nil
 }
 
@@ -139,7 +144,7 @@ func (s *scanner) endTag() error {
 	}
 	i++
 	e.last = int32(len(s.tokens))
-	s.tokens = append(s.tokens, token{int32(start), int32(i), n, endToken, f})
+	s.token(start, i, n, endToken, f)
 	s.unbind(e)
 	s.open = s.open[:len(s.open)-1]
 	s.i = i
@@ -186,7 +191,7 @@ func (s *scanner) attribute(n int32, e *element, f flags) (flags, error) {
 	if len(s.attrs)-int(e.attr) >= s.limits.Attributes {
 		return 0, s.fail(gateway.DocumentLimit, start, "too many attributes")
 	}
-	s.attrs = append(s.attrs, a)
+	s.attrs = append(room(s.attrs, s.i, len(s.src)), a)
 	return f, nil
 }
 
@@ -250,8 +255,9 @@ func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f fl
 	}
 	value := s.src[a.value:a.valueEnd]
 	if a.flags&flagPlain == 0 {
-		value = appendValue(nil, value)
-		s.decoded = append(s.decoded, value)
+		n := len(s.decoded)
+		s.decoded = appendValue(s.decoded, value)
+		value = s.decoded[n:len(s.decoded):len(s.decoded)] // stays valid when decoded moves
 	}
 	p, uri := s.prefixes.add(prefix), s.spaces.add(value)
 	for len(s.bound) <= int(p) {
@@ -282,7 +288,7 @@ func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f fl
 		f &^= flagClean
 	}
 	s.bound[p] = int32(len(s.decls))
-	s.decls = append(s.decls, declaration{p, uri, n, outer})
+	s.decls = append(room(s.decls, s.i, len(s.src)), declaration{p, uri, n, outer})
 	s.scope++
 	return f, nil
 }

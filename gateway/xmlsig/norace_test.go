@@ -1,0 +1,5 @@
+//go:build !race
+
+package xmlsig_test
+
+const raceEnabled = false
