@@ -66,7 +66,7 @@ func (m *memory) learn(serial []byte, f finding, until time.Time) finding {
 		case f.state == revoked:
 		case o.state == revoked, o.state == held && f.state == good && !newer:
 			return o
-		case f.evidence.ThisUpdate.Before(o.evidence.ThisUpdate) && f.state == o.state:
+		case o.state == held && f.state == held && !newer:
 			return o
 		}
 	}
