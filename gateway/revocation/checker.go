@@ -289,7 +289,7 @@ func weigh(said finding, failure error, listed finding, fresh error) (finding, e
 		return listed, listed.err()
 	case fresh == nil:
 		return listed, nil
-	case gateway.ReasonOf(failure) == gateway.StatusUnavailable:
+	case gateway.ReasonOf(failure) == gateway.StatusUnavailable && gateway.ReasonOf(fresh) != gateway.StatusUnavailable:
 		return finding{}, fresh
 	}
 	return finding{}, failure
