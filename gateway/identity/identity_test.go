@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 
 	testpki "egov-gateway/certs-testdata"
@@ -15,9 +16,12 @@ import (
 	"egov-gateway/gateway/trust"
 )
 
+// load reads the test PKI once; checking forty private keys takes milliseconds.
+var load = sync.OnceValues(testpki.Load)
+
 func pki(t testing.TB) *testpki.PKI {
 	t.Helper()
-	p, err := testpki.Load()
+	p, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -206,25 +206,39 @@ func TestAListThatRevokesWinsOverAGoodAnswerInMemory(t *testing.T) {
 	}
 }
 
-func TestGoodIsRememberedAndBounded(t *testing.T) {
+// The memory of answers is bounded: what does not fit is asked again and never guessed.
+func TestGoodIsRememberedInBounds(t *testing.T) {
 	s := newStage(t)
-	s.respond(ocspURL, func(_ context.Context, nonce []byte) ([]byte, error) { return answer{}.make(s.pki, nonce), nil })
-	k := s.refreshed(nil)
-	for range 5 {
-		if _, err := s.check(k); err != nil {
-			t.Fatal(err)
+	var all []*testpki.Entry
+	for _, e := range s.pki.Entries() {
+		if e.Issuer == "issuing" {
+			all = append(all, e)
 		}
 	}
-	if s.asked.Load() != 1 {
-		t.Errorf("%d questions for one certificate", s.asked.Load())
+	var everybody []single
+	for _, e := range all[:16] {
+		everybody = append(everybody, single{status: 'g', serial: serialOf(e)})
 	}
-	// A memory too small for one answer still decides rightly, by asking each time.
-	s.asked.Store(0)
-	k = s.refreshed(func(c *revocation.Config) { c.Memory = 1 })
-	for range 3 {
-		if _, err := s.check(k); err != nil {
-			t.Fatal(err)
-		}
+	s.answer(ocspURL, answer{singles: everybody})
+	for _, tt := range []struct {
+		name        string
+		memory      int
+		least, most int64
+	}{{"room for all", 0, 16, 16}, {"room for one in each part", 1, 17, 32}} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.asked.Store(0)
+			k := s.refreshed(func(c *revocation.Config) { c.Memory = tt.memory })
+			for range 2 {
+				for _, e := range all[:16] {
+					if _, err := s.check(k, e.ID, "issuing", "root"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if n := s.asked.Load(); n < tt.least || n > tt.most {
+				t.Errorf("%d questions about 16 certificates, each checked twice", n)
+			}
+		})
 	}
 }
 

@@ -66,8 +66,9 @@ func TestTruthTable(t *testing.T) {
 	}
 	said := func(one single) func(at time.Time) answer {
 		return func(at time.Time) answer {
-			one.thisUpdate = at
-			return answer{producedAt: at, singles: []single{one}}
+			this := one
+			this.thisUpdate = at
+			return answer{producedAt: at, singles: []single{this}}
 		}
 	}
 	with := func(edit func(a *answer, at time.Time)) func(at time.Time) answer {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +21,12 @@ import (
 
 var now = testpki.At
 
+// load reads the test PKI once; checking forty private keys takes milliseconds.
+var load = sync.OnceValues(testpki.Load)
+
 func pki(t testing.TB) *testpki.PKI {
 	t.Helper()
-	p, err := testpki.Load()
+	p, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
