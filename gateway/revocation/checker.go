@@ -126,8 +126,9 @@ func New(c Config) (*Checker, error) {
 		}
 		k.sources = append(k.sources, s)
 	}
-	k.metrics = newMetrics(c.Metrics, k)
-	return k, nil
+	var err error
+	k.metrics, err = newMetrics(c.Metrics, k)
+	return k, err
 }
 
 func (c *Checker) newSource(i Issuer) (*source, error) {

@@ -391,3 +391,73 @@ func TestTheNonceHasTheConfiguredSize(t *testing.T) {
 		}
 	}
 }
+
+// A good answer is renewed in the background from half of its life on, once and not by all.
+func TestAGoodAnswerIsRenewedAheadOfItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now)) // the clock of the test starts long before its certificates
+		s := newStage(t)
+		s.respond(ocspURL, func(_ context.Context, nonce []byte) ([]byte, error) {
+			time.Sleep(100 * time.Millisecond)
+			at := time.Now()
+			return answer{producedAt: at, singles: []single{{status: 'g', thisUpdate: at}}}.make(s.pki, nonce), nil
+		})
+		s.publish(rootCRL, rootListOf(s.pki, time.Now()).make(s.pki))
+		k := s.refreshed(func(c *revocation.Config) { c.Now = time.Now })
+		path := pathOf(t, s.pki, "citizen-01", "issuing", "root")
+		check := func() time.Duration {
+			start := time.Now()
+			if _, err := k.Check(t.Context(), path, start); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(start)
+		}
+		if check() == 0 {
+			t.Error("the first check did not wait for the responder")
+		}
+		for range 60 { // an hour, a check a minute: nobody waits again
+			time.Sleep(time.Minute)
+			for range 10 {
+				if took := check(); took > 0 {
+					t.Errorf("waited %v", took)
+				}
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if n := s.asked.Load(); n < 8 || n > 13 {
+			t.Errorf("%d questions in an hour", n)
+		}
+	})
+}
+
+func TestAnIncidentWidensTheAgeOfListsForAWhile(t *testing.T) {
+	s := newStage(t)
+	s.publish(crlURL, list{thisUpdate: now.Add(-40 * time.Hour), nextUpdate: now.Add(10 * time.Hour)}.make(s.pki))
+	k := s.refreshed(func(c *revocation.Config) { c.Issuers[0].OCSP, c.Issuers[1].CRLMaxAge = nil, 1000*time.Hour })
+	want := func(reason gateway.Reason, degraded bool) {
+		t.Helper()
+		e, err := s.check(k)
+		wantReason(t, err, reason)
+		if e.Degraded != degraded {
+			t.Errorf("degraded is %t", e.Degraded)
+		}
+	}
+	want(gateway.EvidenceStale, false)
+	if k.Widen("issuing", 72*time.Hour, now.Add(25*time.Hour)) == nil || k.Widen("nobody", time.Hour, now) == nil {
+		t.Error("an endless incident, or one of nobody's, was accepted")
+	}
+	if err := k.Widen("issuing", 72*time.Hour, now.Add(12*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	want("", true)
+	s.set(now.Add(11 * time.Hour)) // past nextUpdate
+	want(gateway.EvidenceStale, false)
+	s.set(now.Add(13 * time.Hour))
+	want(gateway.EvidenceStale, false)
+	s.set(now)
+	if err := k.Widen("issuing", 0, now); err != nil {
+		t.Fatal(err)
+	}
+	want(gateway.EvidenceStale, false)
+}
