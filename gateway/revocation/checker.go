@@ -126,8 +126,9 @@ func New(c Config) (*Checker, error) {
 		}
 		k.sources = append(k.sources, s)
 	}
-	k.metrics = newMetrics(c.Metrics, k)
-	return k, nil
+	var err error
+	k.metrics, err = newMetrics(c.Metrics, k)
+	return k, err
 }
 
 func (c *Checker) newSource(i Issuer) (*source, error) {
@@ -289,7 +290,7 @@ func weigh(said finding, failure error, listed finding, fresh error) (finding, e
 		return listed, listed.err()
 	case fresh == nil:
 		return listed, nil
-	case gateway.ReasonOf(failure) == gateway.StatusUnavailable:
+	case gateway.ReasonOf(failure) == gateway.StatusUnavailable && gateway.ReasonOf(fresh) != gateway.StatusUnavailable:
 		return finding{}, fresh
 	}
 	return finding{}, failure

@@ -20,6 +20,9 @@ func (c *CRL) index() error {
 			return untrusted("an entry of the CRL is malformed")
 		}
 	}
+	if n > maxRecords {
+		return untrusted("the CRL has more entries than the limit")
+	}
 	t := newTable(n)
 	for rest := c.entries; len(rest) > 0; {
 		tag, body, after, _ := next(rest)

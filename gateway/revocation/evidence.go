@@ -25,4 +25,7 @@ type Evidence struct {
 	Raw         []byte
 	ThisUpdate  time.Time
 	UsableUntil time.Time
+	// Degraded: the evidence is older than the normal bounds and counts because an operator
+	// widened them ([Checker.Widen]).
+	Degraded bool
 }

@@ -23,6 +23,7 @@ type memo struct {
 	finding finding
 	failure error
 	until   time.Time
+	renew   time.Time // from when a good answer is asked for again ahead of its end; zero: never
 }
 
 const memoOverhead = 200 // map slot, times and strings of one memo, about
@@ -54,7 +55,7 @@ func (m *memory) recall(serial []byte) (memo, bool) {
 // learn merges a new verified finding with what is known and returns what now holds: newer
 // replaces older and never the reverse, a permanent revocation stays, and a hold is lifted
 // only by a newer good.
-func (m *memory) learn(serial []byte, f finding, until time.Time) finding {
+func (m *memory) learn(serial []byte, f finding, until, renew time.Time) finding {
 	s, key := m.at(serial)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,12 +67,27 @@ func (m *memory) learn(serial []byte, f finding, until time.Time) finding {
 		case f.state == revoked:
 		case o.state == revoked, o.state == held && f.state == good && !newer:
 			return o
-		case f.evidence.ThisUpdate.Before(o.evidence.ThisUpdate) && f.state == o.state:
+		case o.state == held && f.state == held && !newer:
 			return o
 		}
 	}
-	s.put(key, memo{finding: f, until: until}, m.maxBytes/len(m.shards))
+	s.put(key, memo{finding: f, until: until, renew: renew}, m.maxBytes/len(m.shards))
 	return f
+}
+
+// postpone moves the renewal of what is remembered, so that one caller renews and not all.
+// It reports whether this caller is the one.
+func (m *memory) postpone(serial []byte, now, next time.Time) bool {
+	s, key := m.at(serial)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.seen[key]
+	if !ok || e.renew.IsZero() || now.Before(e.renew) {
+		return false
+	}
+	e.renew = next
+	s.seen[key] = e
+	return true
 }
 
 // stumble remembers a failure to ask until the given time, unless more is known.

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +20,7 @@ type metrics struct {
 	nextUpdate, entries, breakerOpen *prometheus.Desc
 }
 
-func newMetrics(r prometheus.Registerer, c *Checker) *metrics {
+func newMetrics(r prometheus.Registerer, c *Checker) (*metrics, error) {
 	m := &metrics{
 		issuers: c,
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -36,10 +37,15 @@ func newMetrics(r prometheus.Registerer, c *Checker) *metrics {
 		entries:     prometheus.NewDesc("egov_revocation_crl_entries", "Entries in the full CRL held.", []string{"issuer"}, nil),
 		breakerOpen: prometheus.NewDesc("egov_revocation_responders_failing", "Responders that are spared after repeated failures.", []string{"issuer"}, nil),
 	}
-	if r != nil {
-		r.MustRegister(m.checks, m.age, m.questions, m.loads, m)
+	if r == nil {
+		return m, nil
 	}
-	return m
+	for _, collector := range []prometheus.Collector{m.checks, m.age, m.questions, m.loads, m} {
+		if err := r.Register(collector); err != nil {
+			return nil, fmt.Errorf("revocation: %w", err)
+		}
+	}
+	return m, nil
 }
 
 // Describe and Collect read the state of the lists when they are asked for.

@@ -35,7 +35,9 @@ func (c *Checker) download(ctx context.Context, s *source, delta bool) error {
 	raw, err := c.config.Fetch(ctx, url, nil)
 	if err != nil {
 		err = gateway.Errorf(gateway.StatusUnavailable, "get the CRL: %w", err)
-		s.lament(err)
+		if !delta {
+			s.lament(err)
+		}
 	} else {
 		err = s.load(raw, delta, c.now())
 	}

@@ -2,8 +2,11 @@ package revocation
 
 import (
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
+	"math/rand/v2"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/trust"
@@ -12,29 +15,37 @@ import (
 // responder returns what OCSP says of a certificate, from memory when that is fresh.
 func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certificate, now time.Time) (finding, error) {
 	if m, ok := s.memory.recall(cert.Serial); ok && !now.After(m.until) {
+		if !m.renew.IsZero() && !now.Before(m.renew) && s.memory.postpone(cert.Serial, now, now.Add(breakerPause)) {
+			c.ask(ctx, s, cert, true)
+		}
 		return m.finding, m.failure
 	}
 	if len(s.issuer.OCSP) == 0 {
 		return finding{}, gateway.Errorf(gateway.StatusUnavailable, "no responder is configured")
 	}
-	flight := s.flights.DoChan(string(cert.Serial), func() (any, error) {
-		// The answer is for everybody who waits, so the first one's leaving does not end it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.OCSPTimeout)
-		defer cancel()
-		return c.question(ctx, s, cert)
-	})
 	select {
-	case r := <-flight:
+	case r := <-c.ask(ctx, s, cert, false):
 		return r.Val.(finding), r.Err
 	case <-ctx.Done():
 		return finding{}, gateway.Errorf(gateway.StatusUnavailable, "gave up waiting for the responder: %w", ctx.Err())
 	}
 }
 
+// ask joins the question about cert that is under way, or starts it; ahead, of an answer that
+// is still good. The question ends within the OCSP timeout.
+func (c *Checker) ask(ctx context.Context, s *source, cert *trust.Certificate, ahead bool) <-chan singleflight.Result {
+	return s.flights.DoChan(string(cert.Serial), func() (any, error) {
+		// The answer is for everybody who waits, so the first one's leaving does not end it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.OCSPTimeout)
+		defer cancel()
+		return c.question(ctx, s, cert, ahead)
+	})
+}
+
 // question asks once and remembers the outcome.
-func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certificate) (finding, error) {
+func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certificate, ahead bool) (finding, error) {
 	// Somebody may have asked between the caller's look and this flight.
-	if m, ok := s.memory.recall(cert.Serial); ok && !c.now().After(m.until) {
+	if m, ok := s.memory.recall(cert.Serial); !ahead && ok && !c.now().After(m.until) {
 		return m.finding, m.failure
 	}
 	f, err := c.race(ctx, s, cert.Serial)
@@ -47,8 +58,12 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 		}
 		return finding{}, err
 	}
-	until := f.evidence.UsableUntil
+	until, renew := f.evidence.UsableUntil, time.Time{}
 	switch f.state {
+	case good:
+		// From half of its life on, a little later for some than for others.
+		life := max(until.Sub(now), 0)
+		renew = now.Add(life/2 + rand.N(life/10+1))
 	case revoked:
 		until = cert.NotAfter
 	case held:
@@ -56,7 +71,7 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 	case neverIssued, unknown:
 		until = now.Add(unknownFor)
 	}
-	return s.memory.learn(cert.Serial, f, until), nil
+	return s.memory.learn(cert.Serial, f, until, renew), nil
 }
 
 // race asks the responders in their order: the next one when the last failed or is slow. The
@@ -109,7 +124,7 @@ func (c *Checker) race(ctx context.Context, s *source, serial []byte) (finding, 
 // exchange asks one responder.
 func (c *Checker) exchange(ctx context.Context, s *source, i int, serial []byte) (finding, error) {
 	nonce := make([]byte, s.issuer.NonceSize)
-	rand.Read(nonce)
+	cryptorand.Read(nonce)
 	request, err := marshalRequest(newCertID(oidSHA256, s.issuer.Certificate, serial), nonce)
 	if err != nil {
 		return finding{}, gateway.Errorf(gateway.Internal, "build an OCSP request: %w", err)

@@ -25,6 +25,8 @@ type source struct {
 	flights  singleflight.Group
 	breakers []*breaker // beside Issuer.OCSP
 
+	incident atomic.Pointer[incident]
+
 	loading sync.Mutex // one load of a list at a time
 	lists   atomic.Pointer[lists]
 }
@@ -214,6 +216,12 @@ func (s *source) inLists(cert *trust.Certificate, now time.Time) (f finding, fre
 		return f, nil, err
 	}
 	f.evidence.UsableUntil, fresh = l.fresh(s.ages, now)
+	if i := s.incident.Load(); i != nil && now.Before(i.until) && gateway.ReasonOf(fresh) == gateway.EvidenceStale {
+		var until time.Time
+		if until, fresh = l.fresh(ages{s.ages.skew, i.maxAge, i.maxAge}, now); fresh == nil {
+			f.evidence.UsableUntil, f.evidence.Degraded = earliest(until, i.until), true
+		}
+	}
 	if fresh == nil && l.base.scope != nil {
 		// The point's name was compared when the list was loaded.
 		fresh = l.base.covers(cert, l.base.scope.uris)

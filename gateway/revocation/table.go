@@ -20,6 +20,8 @@ const (
 const (
 	serialSize = 20
 	recordSize = serialSize + 4 + 1
+	// maxRecords fit into a slot; no CRL of [MaxCRLBytes] has more, its entries take 20 octets or more.
+	maxRecords = 1<<24 - 1
 )
 
 // A table maps serial numbers to entries of one CRL. It holds two slices without pointers,
@@ -28,7 +30,7 @@ const (
 type table struct {
 	seed    maphash.Seed
 	records []byte   // serial right-aligned in 20 octets, seconds since 1970, reason
-	slots   []uint32 // 1 + number of the record; 0 is free
+	slots   []uint32 // 1 + number of the record, below an octet of the hash; 0 is free
 }
 
 // An entry is what a CRL says of a serial number.
@@ -50,16 +52,18 @@ func newTable(n int) *table {
 
 func (t *table) len() int { return len(t.records) / recordSize }
 
-// slot returns the slot of serial, or the free one where it belongs.
-func (t *table) slot(serial *[serialSize]byte) int {
+// slot returns the slot of serial, or the free one where it belongs, and the mark to put there.
+// The upper octet of a slot is part of the hash, so that a record, which is likely in no
+// cache, is read only when it is the right one.
+func (t *table) slot(serial *[serialSize]byte) (at int, mark uint32) {
+	hash := maphash.Bytes(t.seed, serial[:])
 	mask := len(t.slots) - 1
-	i := int(maphash.Bytes(t.seed, serial[:])) & mask
-	for {
+	mark = uint32(hash>>56) << 24
+	for i := int(hash) & mask; ; i = (i + 1) & mask {
 		n := t.slots[i]
-		if n == 0 || [serialSize]byte(t.records[int(n-1)*recordSize:]) == *serial {
-			return i
+		if n == 0 || n&^maxRecords == mark && [serialSize]byte(t.records[int(n&maxRecords-1)*recordSize:]) == *serial {
+			return i, mark
 		}
-		i = (i + 1) & mask
 	}
 }
 
@@ -68,9 +72,9 @@ func (t *table) slot(serial *[serialSize]byte) int {
 func (t *table) add(serial []byte, seconds int64, reason CRLReason) {
 	var key [serialSize]byte
 	copy(key[serialSize-len(serial):], serial)
-	i := t.slot(&key)
+	i, mark := t.slot(&key)
 	if n := t.slots[i]; n != 0 {
-		old := t.records[int(n-1)*recordSize:]
+		old := t.records[int(n&maxRecords-1)*recordSize:]
 		if (entry{reason: reason}).permanent() {
 			old[serialSize+4] = byte(reason)
 		}
@@ -79,7 +83,7 @@ func (t *table) add(serial []byte, seconds int64, reason CRLReason) {
 	t.records = append(t.records, key[:]...)
 	t.records = binary.BigEndian.AppendUint32(t.records, uint32(min(max(seconds, 0), 1<<32-1)))
 	t.records = append(t.records, byte(reason))
-	t.slots[i] = uint32(t.len())
+	t.slots[i] = mark | uint32(t.len())
 }
 
 // find looks serial up, given as magnitude of at most twenty octets.
@@ -89,10 +93,11 @@ func (t *table) find(serial []byte) (entry, bool) {
 	}
 	var key [serialSize]byte
 	copy(key[serialSize-len(serial):], serial)
-	n := t.slots[t.slot(&key)]
+	i, _ := t.slot(&key)
+	n := t.slots[i]
 	if n == 0 {
 		return entry{}, false
 	}
-	r := t.records[int(n-1)*recordSize+serialSize:]
+	r := t.records[int(n&maxRecords-1)*recordSize+serialSize:]
 	return entry{time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), CRLReason(r[4])}, true
 }

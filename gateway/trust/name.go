@@ -33,7 +33,6 @@ const (
 	NumericString   = StringType(18)
 	TeletexString   = StringType(cbasn1.T61String)
 	IA5String       = StringType(cbasn1.IA5String)
-	UniversalString = StringType(28)
 	BMPString       = StringType(30)
 )
 
@@ -133,19 +132,6 @@ func readAttribute(pair cryptobyte.String, a *Attribute) bool {
 			}
 		}
 		a.Value = string(utf16.Decode(u))
-		return true
-	case UniversalString:
-		if len(body)%4 != 0 {
-			return false
-		}
-		r := make([]rune, len(body)/4)
-		for i := range r {
-			r[i] = rune(body[4*i])<<24 | rune(body[4*i+1])<<16 | rune(body[4*i+2])<<8 | rune(body[4*i+3])
-			if !utf8.ValidRune(r[i]) {
-				return false
-			}
-		}
-		a.Value = string(r)
 		return true
 	}
 	return false

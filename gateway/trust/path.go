@@ -99,7 +99,7 @@ func (b *builder) candidates(c *Certificate) []*Certificate {
 		}
 		if len(c.AuthorityKeyID) > 0 && bytes.Equal(c.AuthorityKeyID, i.SubjectKeyID) {
 			fit = append(fit, i)
-		} else {
+		} else if len(rest) < MaxCandidates {
 			rest = append(rest, i)
 		}
 	}

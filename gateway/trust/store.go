@@ -1,3 +1,10 @@
+// Package trust reads registration certificates strictly and judges whether they were issued by
+// a CA that the configuration trusts, are inside their validity, and may be used for what they
+// were used for (RFC 5280; «условие 2» of the regulation, without identity and revocation).
+//
+// Reading and judging are apart: [ParseCertificate] accepts one encoding of one certificate,
+// [Store.Judge] makes three checks that do not hide each other. RSA keys are verified; those of
+// other kinds are read, named, and refuse every signature.
 package trust
 
 import (
