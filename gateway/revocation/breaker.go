@@ -10,6 +10,8 @@ import (
 type breaker struct {
 	mu       sync.Mutex // guards all below
 	failures int
+	asked    bool
+	answered bool // the last request succeeded
 	probe    time.Time // when the next request may pass
 }
 
@@ -34,6 +36,7 @@ func (b *breaker) allow(now time.Time) bool {
 func (b *breaker) record(ok bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked, b.answered = true, ok
 	if ok {
 		b.failures = 0
 		return
@@ -47,4 +50,15 @@ func (b *breaker) open() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.failures >= breakerFailures
+}
+
+// answers reports whether the last request succeeded; first is the answer for a responder that
+// was never asked.
+func (b *breaker) answers(first bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.asked {
+		return first
+	}
+	return b.answered
 }

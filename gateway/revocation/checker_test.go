@@ -306,8 +306,15 @@ func TestRunKeepsTheListsFresh(t *testing.T) {
 func TestReady(t *testing.T) {
 	s := newStage(t)
 	k := s.refreshed(nil)
+	if err := k.Ready(); err == nil {
+		t.Error("ready with a list that cannot be had and a responder that was never asked")
+	}
+	s.answer(ocspURL, answer{signer: s.pki.Must("ocsp-responder")})
+	if _, err := s.check(k); err != nil {
+		t.Fatal(err)
+	}
 	if err := k.Ready(); err != nil {
-		t.Errorf("a responder is configured and has not failed: %v", err)
+		t.Errorf("the responder has answered: %v", err)
 	}
 	s.set(now.AddDate(0, 0, 30))
 	if err := k.Ready(); err == nil || !strings.Contains(err.Error(), "root") {

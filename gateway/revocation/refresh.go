@@ -94,13 +94,15 @@ func (c *Checker) poll(ctx context.Context, s *source, delta bool, every time.Du
 }
 
 // Ready returns nil when every issuer has a source that can answer now: a fresh list, or a
-// responder that has not just failed repeatedly. The error names the issuers that have none.
+// responder that answered when last asked. One that was never asked counts only for an issuer
+// without a list: otherwise nobody could ever be the first to ask. The error names the issuers
+// that have none.
 func (c *Checker) Ready() error {
 	var faults []error
 	for _, s := range c.sources {
 		_, err := s.lists.Load().fresh(s.ages, c.now())
 		for _, b := range s.breakers {
-			if err != nil && !b.open() {
+			if err != nil && b.answers(s.issuer.CRL == "") {
 				err = nil
 			}
 		}
