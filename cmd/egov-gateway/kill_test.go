@@ -23,13 +23,6 @@ import (
 // kill a real process.
 const runAsGateway = "EGOV_GATEWAY_TEST_RUN"
 
-func TestMain(m *testing.M) {
-	if os.Getenv(runAsGateway) != "" {
-		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-	}
-	os.Exit(m.Run())
-}
-
 // process starts `serve` as a process of its own and waits until it is ready.
 func (l *lab) process(t *testing.T) *exec.Cmd {
 	t.Helper()
