@@ -10,3 +10,5 @@
 // The package computes and does not judge: which keys, digests and parameter sets belong
 // together, and whether the algorithm of the past is allowed, is for the caller.
 package gost
+
+//go:generate go run generate.go
