@@ -54,6 +54,8 @@ type Issuer struct {
 	NonceSize int
 	// AcceptSHA1 takes answers that name the certificate by SHA-1 although asked by SHA-256.
 	AcceptSHA1 bool
+	// AllowGOST2004 takes answers of responders whose certified key is of GOST 34.310-2004.
+	AllowGOST2004 bool
 
 	// Measure the CA's real pace before relying on the defaults; a root may publish once a month.
 	OCSPMaxAge  time.Duration // 0 means that of Config
