@@ -11,7 +11,7 @@ type breaker struct {
 	mu       sync.Mutex // guards all below
 	failures int
 	asked    bool
-	answered bool // the last request succeeded
+	answered bool      // the last request succeeded
 	probe    time.Time // when the next request may pass
 }
 

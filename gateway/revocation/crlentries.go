@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"bytes"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -13,21 +14,16 @@ import (
 // index reads the entries into the table. A large list is mostly one shape of entry, so that
 // shape is read by hand and the others with the general reader.
 func (c *CRL) index() error {
-	n := 0
-	for rest := c.entries; len(rest) > 0; n++ {
-		var ok bool
-		if _, _, rest, ok = next(rest); !ok {
-			return untrusted("an entry of the CRL is malformed")
-		}
+	// Nearly all entries have the size of the first; the table grows if not.
+	_, first, _, ok := next(c.entries)
+	if len(c.entries) > 0 && !ok {
+		return untrusted("an entry of the CRL is malformed")
 	}
-	if n > maxRecords {
-		return untrusted("the CRL has more entries than the limit")
-	}
-	t := newTable(n)
+	t := newTable(len(c.entries)/(len(first)+2) + 1)
 	for rest := c.entries; len(rest) > 0; {
-		tag, body, after, _ := next(rest)
+		tag, body, after, ok := next(rest)
 		rest = after
-		if tag != 0x30 {
+		if !ok || tag != 0x30 {
 			return untrusted("an entry of the CRL is malformed")
 		}
 		serial, seconds, reason, err := readEntry(body)
@@ -37,8 +33,15 @@ func (c *CRL) index() error {
 		if reason == RemoveFromCRL && !c.Delta() {
 			return untrusted("removeFromCRL in a full CRL")
 		}
+		if len(t.records) == maxRecords*recordSize {
+			return untrusted("the CRL has more entries than the limit")
+		}
 		t.add(serial, seconds, reason)
 	}
+	if cap(t.records) > len(t.records)+len(t.records)/4 {
+		t.records = slices.Clone(t.records)
+	}
+	t.build()
 	c.table = t
 	return nil
 }

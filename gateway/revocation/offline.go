@@ -3,6 +3,7 @@ package revocation
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"time"
 
 	"egov-gateway/gateway"
@@ -133,6 +134,7 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 		case c.ThisUpdate.After(at.Add(o.Skew)):
 			err = gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after the instant judged")
 		default:
+			c.SHA256 = sha256.Sum256(raw)
 			err = c.index()
 		}
 		if err != nil {

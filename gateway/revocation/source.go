@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -161,7 +162,7 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && old.SHA256 == c.SHA256 {
+	if c.SHA256 = sha256.Sum256(raw); old != nil && old.SHA256 == c.SHA256 {
 		return old, nil
 	}
 	if err := c.SignedBy(s.issuer.Certificate); err != nil {
@@ -188,7 +189,11 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 	case old != nil && (compareNumbers(c.Number, old.Number) < 0 || c.ThisUpdate.Before(old.ThisUpdate)):
 		return nil, gateway.Errorf(gateway.EvidenceRollback, "CRL number %s after %s", c.NumberHex(), old.NumberHex())
 	}
-	return c, c.index()
+	if err := c.index(); err != nil {
+		return nil, err
+	}
+	c.release()
+	return c, nil
 }
 
 func scopeOf(c *CRL) []byte {
