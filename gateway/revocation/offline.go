@@ -82,7 +82,9 @@ func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]by
 	}
 	said, failure := worst(v, cert, answers, at)
 	if held.base == nil {
-		held.trouble = troubles
+		if troubles != nil {
+			held.trouble = troubles
+		}
 	}
 	var fresh error
 	listed.evidence.UsableUntil, fresh = held.fresh(forever, at)
@@ -152,5 +154,5 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 	if l.base == nil && l.delta != nil {
 		trouble = cmp.Or(trouble, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
 	}
-	return l, trouble
+	return l.ready(), trouble
 }

@@ -37,12 +37,15 @@ type table struct {
 	shift   int      // of a hash to the index of its slot
 
 	repeated int // records that say no more than an earlier one
+	// invalid holds the invalidityDate, in seconds since 1970, of the few records that have one.
+	invalid map[uint32]int64
 }
 
 // An entry is what a CRL says of a serial number.
 type entry struct {
-	at     time.Time
-	reason CRLReason
+	at      time.Time
+	reason  CRLReason
+	invalid time.Time // since when the key was not to be trusted; zero when not said
 }
 
 func (e entry) permanent() bool { return e.reason != CertificateHold && e.reason != RemoveFromCRL }
@@ -56,16 +59,22 @@ func (t *table) len() int { return len(t.records)/recordSize - t.repeated }
 
 // add takes an entry; find sees it after build. seconds outside 1970-2106 are clamped: the
 // instant is for people, the reason decides.
-func (t *table) add(serial []byte, seconds int64, reason CRLReason) {
+func (t *table) add(e listed) {
 	n := len(t.records)
 	if n+recordSize > cap(t.records) {
 		t.records = slices.Grow(t.records, n/2+recordSize)
 	}
 	t.records = t.records[:n+recordSize]
 	r := (*[recordSize]byte)(t.records[n:])
-	copy(r[serialSize-len(serial):], serial)
-	binary.BigEndian.PutUint32(r[serialSize:], uint32(min(max(seconds, 0), 1<<32-1)))
-	r[serialSize+4] = byte(reason)
+	copy(r[serialSize-len(e.serial):], e.serial)
+	binary.BigEndian.PutUint32(r[serialSize:], uint32(min(max(e.seconds, 0), 1<<32-1)))
+	r[serialSize+4] = byte(e.reason)
+	if e.hasInvalid {
+		if t.invalid == nil {
+			t.invalid = make(map[uint32]int64)
+		}
+		t.invalid[uint32(n/recordSize)] = e.invalid
+	}
 }
 
 // partBits is the number of bits of a slot's index inside one part of the slots: 64 KiB, which
@@ -112,7 +121,11 @@ func (t *table) place(hash uint64, n int) {
 	if s := t.slots[i]; s != 0 {
 		t.repeated++
 		if reason := CRLReason(record[serialSize+4]); (entry{reason: reason}).permanent() {
-			t.records[int(s&maxRecords-1)*recordSize+serialSize+4] = byte(reason)
+			first := s&maxRecords - 1
+			t.records[int(first)*recordSize+serialSize+4] = byte(reason)
+			if seconds, ok := t.invalid[uint32(n)]; ok {
+				t.invalid[first] = seconds
+			}
 		}
 		return
 	}
@@ -138,13 +151,16 @@ func (t *table) find(serial []byte) (entry, bool) {
 	if len(serial) > serialSize {
 		return entry{}, false
 	}
-	var key [serialSize]byte
-	copy(key[serialSize-len(serial):], serial)
+	key := keyOf(serial)
 	i, _ := t.slot(maphash.Bytes(t.seed, key[:]), key[:])
 	n := t.slots[i]
 	if n == 0 {
 		return entry{}, false
 	}
 	r := t.records[int(n&maxRecords-1)*recordSize+serialSize:]
-	return entry{time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), CRLReason(r[4])}, true
+	e := entry{at: time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), reason: CRLReason(r[4])}
+	if seconds, ok := t.invalid[n&maxRecords-1]; ok {
+		e.invalid = time.Unix(seconds, 0).UTC()
+	}
+	return e, true
 }
