@@ -78,9 +78,9 @@ type labProvider struct{ id, head, executor string }
 var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sko-executor"}, {"taraz", "provider-zhambyl-head", "provider-zhambyl-executor"},
 	{"kordaj", "provider-foreign-head", "provider-foreign-executor"}}
 
-// newLab starts the world and writes the gateway's configuration into dir; startGateway
+// newLab starts the world, changed as the caller says, and writes the gateway's configuration into dir; startGateway
 // starts the gateway itself.
-func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger) (_ *lab, err error) {
+func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
 	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), keys: map[string]*xmlsig.Key{}}
 	if l.pki, err = testpki.Load(); err != nil {
 		return nil, err
@@ -103,7 +103,11 @@ func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slo
 	if err != nil {
 		return nil, err
 	}
-	if l.world, err = statesim.New(l.worldConfig(levels, tokens)); err != nil {
+	wc := l.worldConfig(levels, tokens)
+	for _, f := range change {
+		f(&wc)
+	}
+	if l.world, err = statesim.New(wc); err != nil {
 		return nil, err
 	}
 	l.serve(simListener, l.world.Handler())

@@ -11,7 +11,7 @@ import (
 )
 
 type serveCmd struct {
-	Config string `required:"" type:"path" help:"Configuration file (YAML)."`
+	Config string `required:"" type:"path" placeholder:"FILE" help:"Configuration file (YAML)."`
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.

@@ -143,7 +143,12 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request) ([]byte, []File, err
 		if params["boundary"] == "" {
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the boundary is missing")
 		}
-		return readParts(multipart.NewReader(body, params["boundary"]))
+		noted := &notingReader{r: body}
+		doc, files, err := readParts(multipart.NewReader(noted, params["boundary"]))
+		if noted.err != nil {
+			err = bodyError(noted.err) // the connection's fault, not the multipart's
+		}
+		return doc, files, err
 	}
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
 }
@@ -156,14 +161,14 @@ func readParts(m *multipart.Reader) (doc []byte, files []File, err error) {
 			break
 		}
 		if err != nil {
-			return nil, nil, partError(err)
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the multipart body is broken or incomplete")
 		}
 		if n == maxParts {
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "at most %d parts are taken", maxParts)
 		}
 		data, err := io.ReadAll(part)
 		if err != nil {
-			return nil, nil, partError(err)
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the multipart body is broken or incomplete")
 		}
 		switch {
 		case part.FormName() == "request" && found:
@@ -190,11 +195,18 @@ func bodyError(err error) error {
 	return gateway.Errorf(gateway.BodyTruncated, "the body ended before its announced end")
 }
 
-func partError(err error) error {
-	if isTooLarge(err) || errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "multipart") {
-		return bodyError(err)
+// A notingReader remembers the error that ended the body, if it was not its end.
+type notingReader struct {
+	r   io.Reader
+	err error
+}
+
+func (n *notingReader) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
 	}
-	return gateway.Errorf(gateway.MultipartBroken, "the multipart body is broken or incomplete")
+	return k, err
 }
 
 func isTooLarge(err error) bool {

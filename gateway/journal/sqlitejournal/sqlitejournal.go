@@ -67,7 +67,8 @@ type call struct {
 	done chan struct{}
 }
 
-// Open opens or makes the journal in c.Dir. The errors are sentences for an operator: the
+// Open opens or makes the journal in c.Dir, and frees the leases that a process which ended
+// without recording its work has left. The errors are sentences for an operator: the
 // directory cannot be written, another process holds it, the file is not a journal, is
 // damaged, or is of a newer version.
 func Open(c Config) (*Store, error) {
@@ -135,6 +136,10 @@ func (s *Store) open(file string) error {
 	var answer string
 	if err := s.write.QueryRow("PRAGMA quick_check(1)").Scan(&answer); err != nil || answer != "ok" {
 		return fmt.Errorf("journal: the file %s is damaged (%s): restore a backup", file, firstOf(err, answer))
+	}
+	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
+	if _, err := s.write.Exec("UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE leased = 1"); err != nil {
+		return fmt.Errorf("journal: free the leases in %s: %w", file, err)
 	}
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)

@@ -1,10 +1,12 @@
 package sqlitejournal_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
@@ -113,5 +115,36 @@ func TestABodyDamagedOnDiskIsNotServed(t *testing.T) {
 	defer s.Close()
 	if got, err := s.Body(t.Context(), n.ID, "request"); err == nil {
 		t.Errorf("served %q", got)
+	}
+}
+
+// A gateway that was killed must not make citizens wait for the end of its leases.
+func TestLeasesOfADeadProcessAreFreeAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	claim := func(s journal.Store) []journal.Lease {
+		ls, err := s.Claim(t.Context(), journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: journaltest.T0, Lease: time.Hour, Max: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ls
+	}
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create(t.Context(), journaltest.NewItem(0)); err != nil {
+		t.Fatal(err)
+	}
+	old := claim(s)
+	s.Close()
+	if s, err = sqlitejournal.Open(sqlitejournal.Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Advance(t.Context(), old[0], journal.Step{State: "enriched", Doc: []byte("{}"), At: journaltest.T0}); !errors.Is(err, journal.ErrLeaseLost) {
+		t.Errorf("the dead holder's lease: %v", err)
+	}
+	if ls := claim(s); len(ls) != 1 {
+		t.Errorf("%d items can be claimed after the restart", len(ls))
 	}
 }
