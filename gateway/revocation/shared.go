@@ -130,6 +130,7 @@ func (c *Checker) borrowed(ctx context.Context, s *source, cert *trust.Certifica
 		return finding{}, false
 	}
 	key := s.ocspKey(cert.Serial)
+	spoiled := false
 	look := func() bool {
 		raw := c.shelf.get(ctx, key, sharedTimeout)
 		if raw == nil {
@@ -138,6 +139,7 @@ func (c *Checker) borrowed(ctx context.Context, s *source, cert *trust.Certifica
 		now, err := c.now(), error(nil)
 		if f, err = s.verifier.judge(raw, cert.Serial, nil, now); err != nil {
 			if gateway.ReasonOf(err) != gateway.EvidenceStale {
+				spoiled = true // nobody waits beside an entry that somebody else may have put there
 				c.metrics.shared.WithLabelValues("get", "refused").Inc()
 				c.log.Warn("an answer in the shared layer was refused", "issuer", s.label, "reason", gateway.ReasonOf(err))
 			}
@@ -152,10 +154,10 @@ func (c *Checker) borrowed(ctx context.Context, s *source, cert *trust.Certifica
 	if look() {
 		return f, true
 	}
-	if c.shelf.lease(ctx, "lease:"+key) {
+	if spoiled || c.shelf.lease(ctx, "lease:"+key) {
 		return finding{}, false
 	}
-	for end := time.Now().Add(sharedWait); time.Now().Before(end) && ctx.Err() == nil && !c.shelf.away(); {
+	for end := time.Now().Add(sharedWait); time.Now().Before(end) && ctx.Err() == nil && !spoiled && !c.shelf.away(); {
 		time.Sleep(sharedPoll)
 		if look() {
 			return f, true
