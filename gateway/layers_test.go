@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"gateway/xmlsig/pkcs12/pkcs12test": {},
 	"gateway/identity":                 {"gateway", "gateway/trust"},
 	"gateway/revocation":               {"gateway", "gateway/trust"},
+	"gateway/revocation/redisevidence": {},
 	"gateway/verification":             {"gateway", "gateway/trust", "gateway/xmlsig", "gateway/identity", "gateway/revocation"},
 	"gateway/passport":                 {"gateway", "gateway/xmlsig"},
 	"gateway/message":                  {"gateway"},
