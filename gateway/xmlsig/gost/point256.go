@@ -434,7 +434,7 @@ func multiplyBase256(o *order, k *scalar) []byte {
 		for b := range table {
 			index, minus := column256(&signs, steps256*b+c)
 			var a affine256
-			pick256(&table[b], &a, index, minus^negate)
+			pick256(&a, &table[b], index, minus^negate)
 			p.addComplete(&a)
 		}
 	}
@@ -443,20 +443,4 @@ func multiplyBase256(o *order, k *scalar) []byte {
 	mul256(&x, &p.x, &inverse)
 	mul256(&y, &p.y, &inverse)
 	return y.appendBytes(x.appendBytes(make([]byte, 0, 2*256/8)))
-}
-
-// pick256 reads every point of the table to select one, negated when minus is all ones.
-func pick256(t *[combPoints]affine256, a *affine256, index, minus uint64) {
-	for m := range t {
-		mask := equalMask(uint64(m), index)
-		for i := range a.x {
-			a.x[i] |= t[m].x[i] & mask
-			a.y[i] |= t[m].y[i] & mask
-		}
-	}
-	var y field256
-	sub256(&y, &field256{}, &a.y)
-	for i := range y {
-		a.y[i] = a.y[i]&^minus | y[i]&minus
-	}
 }

@@ -432,7 +432,7 @@ func multiplyBase512(o *order, k *scalar) []byte {
 		for b := range table {
 			index, minus := column512(&signs, steps512*b+c)
 			var a affine512
-			pick512(&table[b], &a, index, minus^negate)
+			pick512(&a, &table[b], index, minus^negate)
 			p.addComplete(&a)
 		}
 	}
@@ -441,20 +441,4 @@ func multiplyBase512(o *order, k *scalar) []byte {
 	mul512(&x, &p.x, &inverse)
 	mul512(&y, &p.y, &inverse)
 	return y.appendBytes(x.appendBytes(make([]byte, 0, 2*512/8)))
-}
-
-// pick512 reads every point of the table to select one, negated when minus is all ones.
-func pick512(t *[combPoints]affine512, a *affine512, index, minus uint64) {
-	for m := range t {
-		mask := equalMask(uint64(m), index)
-		for i := range a.x {
-			a.x[i] |= t[m].x[i] & mask
-			a.y[i] |= t[m].y[i] & mask
-		}
-	}
-	var y field512
-	sub512(&y, &field512{}, &a.y)
-	for i := range y {
-		a.y[i] = a.y[i]&^minus | y[i]&minus
-	}
 }
