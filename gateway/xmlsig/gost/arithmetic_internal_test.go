@@ -279,3 +279,14 @@ func TestCombHoldsItsMultiples(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkInvert(b *testing.B) {
+	for name, o := range orders() {
+		a := scalar{1, 2, 3, 4}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				a = o.invertVariable(&a)
+			}
+		})
+	}
+}

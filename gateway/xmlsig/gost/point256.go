@@ -265,21 +265,21 @@ type public256 struct{ q affine256 }
 func (g public256) comb() any { return newComb256(&g.q) }
 
 // equation reports whether x(a·G + b·Q) mod q is r, in variable time. table is Q's comb or nil.
-func (g public256) equation(o *order, a, b, r *scalar, table any) bool {
+func (g public256) equation(o *order, a, b, r scalar, table any) bool {
 	base := base256()
-	signs, negate := odd256(o, a)
+	signs, negate := odd256(o, &a)
 	var p jacobian256
 	if t, ok := table.(*comb256); ok {
-		signsQ, negateQ := odd256(o, b)
+		signsQ, negateQ := odd256(o, &b)
 		for c := steps256 - 1; c >= 0; c-- {
 			p.double()
 			p.addColumns(base, &signs, c, negate)
 			p.addColumns(t, &signsQ, c, negateQ)
 		}
-		return p.hasX(o, r)
+		return p.hasX(o, &r)
 	}
 	var digits [256 + 1]int8
-	top := wnaf(digits[:], b, o.words)
+	top := wnaf(digits[:], &b, o.words)
 	var odd [8]chudnovsky256 // Q, 3Q … 15Q
 	p.set(&g.q)
 	odd[0] = p.chudnovsky()
@@ -302,7 +302,7 @@ func (g public256) equation(o *order, a, b, r *scalar, table any) bool {
 			p.addColumns(base, &signs, i, negate)
 		}
 	}
-	return p.hasX(o, r)
+	return p.hasX(o, &r)
 }
 
 // hasX reports whether x mod q is r, without an inversion: x is r, or r + q where that is below p.
