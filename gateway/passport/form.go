@@ -54,8 +54,6 @@ const (
 	RuleRange      = "range"
 	RuleIIN        = "iin"  // check digit or birth date
 	RuleIBAN       = "iban" // check digits
-	RuleConsent    = "consent"
-	RuleRepeated   = "repeated" // the same thing named twice
 )
 
 // Check returns every fault of the document, at most MaxFaults.

@@ -3,6 +3,7 @@ package revocation
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"time"
 
 	"egov-gateway/gateway"
@@ -83,7 +84,9 @@ func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]by
 	}
 	said, failure := worst(v, cert, answers, at)
 	if held.base == nil {
-		held.trouble = troubles
+		if troubles != nil {
+			held.trouble = troubles
+		}
 	}
 	var fresh error
 	listed.evidence.UsableUntil, fresh = held.fresh(forever, at)
@@ -135,6 +138,7 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 		case c.ThisUpdate.After(at.Add(o.Skew)):
 			err = gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after the instant judged")
 		default:
+			c.SHA256 = sha256.Sum256(raw)
 			err = c.index()
 		}
 		if err != nil {
@@ -152,5 +156,5 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 	if l.base == nil && l.delta != nil {
 		trouble = cmp.Or(trouble, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
 	}
-	return l, trouble
+	return l.ready(), trouble
 }

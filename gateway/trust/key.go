@@ -1,13 +1,10 @@
 package trust
 
 import (
-	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"hash"
 
-	"egov-gateway/gateway"
 	"egov-gateway/gateway/xmlsig/gost"
 )
 
@@ -57,27 +54,4 @@ type PublicKey interface {
 	// The error carries [gateway.SignatureInvalid], or [gateway.SignatureKeyMismatch] when a
 	// key of this kind never signs digests of h.
 	VerifyDigest(h Hash, digest, sig []byte) error
-}
-
-type rsaKey struct{ pub *rsa.PublicKey }
-
-func (k rsaKey) Kind() KeyKind { return RSA }
-
-// VerifyDigest checks PKCS #1 v1.5 (RFC 8017 §8.2.2).
-func (k rsaKey) VerifyDigest(h Hash, digest, sig []byte) error {
-	var ch crypto.Hash
-	switch h {
-	case SHA256:
-		ch = crypto.SHA256
-	case SHA384:
-		ch = crypto.SHA384
-	case SHA512:
-		ch = crypto.SHA512
-	default:
-		return gateway.Errorf(gateway.SignatureKeyMismatch, "an RSA key does not sign this digest")
-	}
-	if err := rsa.VerifyPKCS1v15(k.pub, ch, digest, sig); err != nil {
-		return gateway.Errorf(gateway.SignatureInvalid, "the RSA signature is wrong")
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"crypto/rsa"
 	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -55,7 +54,11 @@ func parseRSA(alg Algorithm, bits []byte) (PublicKey, error) {
 	case !e.IsInt64() || e.Int64() != 65537:
 		return nil, gateway.Errorf(gateway.KeyWeak, "an RSA exponent other than 65537")
 	}
-	return rsaKey{&rsa.PublicKey{N: n, E: 65537}}, nil
+	k, err := newRSAKey(n.Bytes())
+	if err != nil {
+		return nil, gateway.Errorf(gateway.KeyWeak, "an RSA modulus that is none")
+	}
+	return k, nil
 }
 
 type unsupportedKey struct{ kind KeyKind }

@@ -5,7 +5,20 @@ package xmlsig
 func decodeBase64(dst, src []byte) ([]byte, bool) {
 	var quantum uint32
 	digits, padding := 0, 0
-	for _, c := range src {
+	for i := 0; i < len(src); i++ {
+		for digits == 0 && padding == 0 && i+4 <= len(src) { // almost always
+			a, b, c, d := base64Digit[src[i]], base64Digit[src[i+1]], base64Digit[src[i+2]], base64Digit[src[i+3]]
+			if a|b|c|d < 0 {
+				break
+			}
+			q := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(d)
+			dst = append(dst, byte(q>>16), byte(q>>8), byte(q))
+			i += 4
+		}
+		if i == len(src) {
+			break
+		}
+		c := src[i]
 		if isSpace(c) {
 			continue
 		}

@@ -104,7 +104,32 @@ func (c *canonicalizer) finish() {
 
 func (c *canonicalizer) tokens(from, to int32) {
 	t := c.d.tape
+	dirty := t.dirty
+	if c.m.kind == exclusive {
+		dirty = nil // every tag may need declarations
+	} else if n, _ := slices.BinarySearch(dirty, from); true {
+		dirty = dirty[n:]
+	}
 	for i := from; i <= to; i++ {
+		if c.m.kind != exclusive {
+			stop := to + 1
+			for len(dirty) > 0 && dirty[0] < i { // those inside what was left out
+				dirty = dirty[1:]
+			}
+			if len(dirty) > 0 {
+				stop = min(stop, dirty[0])
+			}
+			for _, n := range c.omit {
+				if first := t.elements[n].first; first >= i {
+					stop = min(stop, first)
+				}
+			}
+			if stop > i { // tokens follow each other without a gap
+				c.out.raw(t.tokens[i].pos, t.tokens[stop-1].end)
+				i = stop - 1
+				continue
+			}
+		}
 		tok := t.tokens[i]
 		switch tok.kind {
 		case startToken:

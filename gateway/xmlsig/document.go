@@ -111,6 +111,7 @@ var wellKnownURIs, wellKnownPrefixes = [][]byte{nil, []byte(xmlURI), []byte(xmln
 // A tape is what one scan leaves: flat arrays, used again for the next document.
 type tape struct {
 	tokens   []token
+	dirty    []int32 // tokens that inclusive canonicalisation does not copy as they are
 	elements []element
 	attrs    []attribute
 	decls    []declaration
@@ -160,7 +161,7 @@ func room[T any](s []T, done, total int) []T {
 
 func (t *tape) free() {
 	t.tokens, t.elements, t.attrs, t.decls = t.tokens[:0], t.elements[:0], t.attrs[:0], t.decls[:0]
-	t.open, t.bound = t.open[:0], t.bound[:0]
+	t.open, t.bound, t.dirty = t.open[:0], t.bound[:0], t.dirty[:0]
 	t.decoded = t.decoded[:0]
 	t.spaces.reset()
 	t.prefixes.reset()

@@ -197,6 +197,9 @@ func (s *scanner) token(pos, end int, elem int32, k kind, f flags) {
 	s.tokens = s.tokens[:n+1]
 	t := &s.tokens[n]
 	t.pos, t.end, t.elem, t.kind, t.flags = int32(pos), int32(end), elem, k, f
+	if f&(flagClean|flagEmpty) != flagClean || k == commentToken || k == startToken && f&flagFresh == 0 {
+		s.dirty = append(s.dirty, int32(n))
+	}
 }
 
 func (s *scanner) parent() int32 {

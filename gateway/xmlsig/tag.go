@@ -8,6 +8,14 @@ import (
 	"egov-gateway/gateway"
 )
 
+// plainName returns where the run of ASCII name characters at i ends.
+func plainName(src []byte, i int) int {
+	for i < len(src) && class[src[i]]&nameByte != 0 {
+		i++
+	}
+	return i
+}
+
 // name reads a qualified name at i (Namespaces in XML 1.0 §4). local is i when there is no prefix.
 func (s *scanner) name(i int) (local, end int, err error) {
 	src, start := s.src, i
@@ -56,9 +64,12 @@ func (s *scanner) startTag() error {
 	if len(s.open) >= s.limits.Depth {
 		return s.fail(gateway.DocumentLimit, start, "elements are nested too deeply")
 	}
-	local, i, err := s.name(start + 1)
-	if err != nil {
-		return err
+	local, err := start+1, error(nil)
+	i := plainName(src, local)
+	if i == local || i == len(src) || src[i] == ':' || src[i] >= utf8.RuneSelf || class[src[local]]&nameStart == 0 {
+		if local, i, err = s.name(start + 1); err != nil {
+			return err
+		}
 	}
 	s.i = i
 	n := int32(len(s.elements))
@@ -73,6 +84,13 @@ func (s *scanner) startTag() error {
 	f := flagClean | flagFresh
 	for {
 		gap := s.i
+		if gap+1 < len(src) && src[gap] == ' ' && class[src[gap+1]]&nameStart != 0 {
+			s.i++ // as most writers do it
+			if f, err = s.attribute(n, e, f); err != nil {
+				return err
+			}
+			continue
+		}
 		s.skipSpace()
 		if s.i >= len(src) {
 			return s.malformed(start, "the document ends inside a tag")
@@ -154,50 +172,76 @@ func (s *scanner) endTag() error {
 // attribute reads one attribute or namespace declaration of element n and returns what is
 // left of the tag's flags f.
 func (s *scanner) attribute(n int32, e *element, f flags) (flags, error) {
-	start := s.i
-	local, end, err := s.name(start)
-	if err != nil {
-		return 0, err
-	}
-	s.i = end
-	s.skipSpace()
-	if s.i >= len(s.src) || s.src[s.i] != '=' {
-		return 0, s.malformed(start, "an attribute without a value")
-	}
-	s.i++
-	s.skipSpace()
-	if s.i != end+1 {
-		f &^= flagClean
-	}
-	a := attribute{name: int32(start), local: int32(local), stop: int32(end)}
-	if err := s.value(&a); err != nil {
-		return 0, err
-	}
-	if s.src[a.value-1] != '"' || a.flags&flagClean == 0 {
-		f &^= flagClean
-	}
-	name := s.src[start:end]
-	isDefault := string(name) == "xmlns"
-	if isDefault || local != start && string(s.src[start:local]) == "xmlns:" {
-		var prefix []byte
-		if !isDefault {
-			prefix = s.src[local:end]
+	src, start := s.src, s.i
+	local, end := start, plainName(src, start)
+	if end == start || end == len(src) || src[end] == ':' || src[end] >= utf8.RuneSelf || class[src[start]]&nameStart == 0 {
+		var err error
+		if local, end, err = s.name(start); err != nil {
+			return 0, err
 		}
-		if int(e.attr) != len(s.attrs) {
+	}
+	i := end
+	if i+1 < len(src) && src[i] == '=' && src[i+1] == '"' {
+		i++
+	} else {
+		f &^= flagClean // by its quotes or its white space
+		s.i = i
+		s.skipSpace()
+		if s.i >= len(src) || src[s.i] != '=' {
+			return 0, s.malformed(start, "an attribute without a value")
+		}
+		s.i++
+		s.skipSpace()
+		i = s.i
+	}
+	k := len(s.attrs)
+	if k == cap(s.attrs) {
+		s.attrs = room(s.attrs, i, len(src))
+	}
+	s.attrs = s.attrs[:k+1]
+	a := &s.attrs[k] // filled in place, as tokens are
+	a.name, a.local, a.stop = int32(start), int32(local), int32(end)
+	a.space, a.prefix = noSpace, noPrefix
+	v := i + 1
+	for v < len(src) && class[src[v]]&valueStop == 0 {
+		v++
+	}
+	if v < len(src) && src[v] == '"' && src[i] == '"' {
+		a.value, a.valueEnd, a.flags = int32(i+1), int32(v), flagClean|flagPlain
+		s.i = v + 1
+	} else {
+		if err := s.value(i, a); err != nil {
+			return 0, err
+		}
+		if a.flags&flagClean == 0 {
 			f &^= flagClean
 		}
-		return s.declare(n, e, prefix, &a, f)
 	}
-	if len(s.attrs)-int(e.attr) >= s.limits.Attributes {
+	if src[start] == 'x' {
+		name := src[start:end]
+		isDefault := string(name) == "xmlns"
+		if isDefault || local != start && string(src[start:local]) == "xmlns:" {
+			var prefix []byte
+			if !isDefault {
+				prefix = src[local:end]
+			}
+			if int(e.attr) != k {
+				f &^= flagClean
+			}
+			decl := *a
+			s.attrs = s.attrs[:k]
+			return s.declare(n, e, prefix, &decl, f)
+		}
+	}
+	if k-int(e.attr) >= s.limits.Attributes {
 		return 0, s.fail(gateway.DocumentLimit, start, "too many attributes")
 	}
-	s.attrs = append(room(s.attrs, s.i, len(s.src)), a)
 	return f, nil
 }
 
 // value reads a quoted attribute value (XML 1.0 §3.3.3: every attribute is CDATA here).
-func (s *scanner) value(a *attribute) error {
-	src, start := s.src, s.i
+func (s *scanner) value(start int, a *attribute) error {
+	src := s.src
 	if start >= len(src) || src[start] != '"' && src[start] != '\'' {
 		return s.malformed(start, "an attribute value without quotes")
 	}
@@ -305,8 +349,12 @@ func (s *scanner) unbind(e *element) {
 // whether the attributes stand in canonical order.
 func (s *scanner) resolve(e *element, f flags) (flags, error) {
 	var ok bool
-	if e.prefix, e.space, ok = s.lookup(int(e.name), int(e.local)); !ok {
-		return 0, s.fail(gateway.DocumentNamespace, int(e.name), "an element with an undeclared prefix")
+	if e.name != e.local {
+		if e.prefix, e.space, ok = s.lookup(int(e.name), int(e.local)); !ok {
+			return 0, s.fail(gateway.DocumentNamespace, int(e.name), "an element with an undeclared prefix")
+		}
+	} else if e.prefix, e.space = noPrefix, noSpace; s.bound[noPrefix] >= 0 {
+		e.space = s.decls[s.bound[noPrefix]].uri
 	}
 	attrs := s.attrs[e.attr:e.attrEnd]
 	for i := range attrs {
@@ -322,7 +370,11 @@ func (s *scanner) resolve(e *element, f flags) (flags, error) {
 		return f, nil
 	}
 	for i := 1; i < len(attrs); i++ {
-		if compareAttributes(s.src, s.spaces.items, &attrs[i-1], &attrs[i]) >= 0 {
+		a, b := &attrs[i-1], &attrs[i]
+		if a.space == b.space && s.src[a.local] < s.src[b.local] {
+			continue
+		}
+		if compareAttributes(s.src, s.spaces.items, a, b) >= 0 {
 			f &^= flagClean
 			return f, s.unique(attrs)
 		}
@@ -330,18 +382,14 @@ func (s *scanner) resolve(e *element, f flags) (flags, error) {
 	return f, nil // strictly ascending, so no two are equal
 }
 
-// lookup resolves the prefix of a qualified name.
+// lookup resolves the prefix of a qualified name that has one.
 func (s *scanner) lookup(name, local int) (prefix, uri int32, ok bool) {
-	if local != name {
-		prefix = s.prefixes.find(s.src[name : local-1])
-		if prefix == xmlPrefix {
-			return xmlPrefix, xmlSpace, true
-		}
-		if prefix < 0 || s.bound[prefix] < 0 {
-			return 0, 0, false
-		}
-	} else if s.bound[noPrefix] < 0 {
-		return noPrefix, noSpace, true
+	prefix = s.prefixes.find(s.src[name : local-1])
+	if prefix == xmlPrefix {
+		return xmlPrefix, xmlSpace, true
+	}
+	if prefix < 0 || s.bound[prefix] < 0 {
+		return 0, 0, false
 	}
 	return prefix, s.decls[s.bound[prefix]].uri, true
 }

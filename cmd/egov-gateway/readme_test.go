@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every console block of the README is run, and shows what it really prints. A line of "…"
+// stands for any lines, "…" inside a line for any text.
+func TestTheREADMEShowsWhatHappens(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := readmeFolder(t)
+	blocks := regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d console blocks", len(blocks))
+	}
+	for _, block := range blocks {
+		for _, session := range strings.Split(block[1], "$ ")[1:] {
+			command, expected, _ := strings.Cut(session, "\n")
+			t.Run(command, func(t *testing.T) {
+				cmd := exec.Command("sh", "-c", command)
+				cmd.Dir = dir
+				if strings.HasPrefix(command, "make ") {
+					cmd.Dir = "../.."
+				}
+				cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "MAKE") || strings.HasPrefix(e, "MFLAGS") }), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				// A progress bar draws over its own line.
+				printed := regexp.MustCompile(`(?m)^.*\r`).ReplaceAllString(string(out), "")
+				if !pattern(expected).MatchString(printed) {
+					t.Errorf("the README shows\n%s\nprinted was\n%s", expected, printed)
+				}
+			})
+		}
+	}
+}
+
+func pattern(expected string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString(`\A`)
+	for line := range strings.SplitSeq(strings.TrimRight(expected, "\n"), "\n") {
+		if line == "…" {
+			b.WriteString(`(?:.*\n)*`)
+			continue
+		}
+		b.WriteString(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", `.*`) + ` *\n`)
+	}
+	b.WriteString(`\z`)
+	if strings.TrimSpace(expected) == "" {
+		return regexp.MustCompile(`\A\z`)
+	}
+	return regexp.MustCompile(b.String())
+}
+
+// readmeFolder holds the files that the README's commands name.
+func readmeFolder(t *testing.T) string {
+	t.Helper()
+	l, err := newLab(t.TempDir(), monday, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	write := func(name string, data []byte, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(l.dir, name), data, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(l.dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("bin/egov-gateway", []byte("#!/bin/sh\n"+runAsGateway+"=1 exec '"+exe+"' \"$@\"\n"), 0o700)
+	citizen := l.pki.Must("citizen-01")
+	write("citizen.pem", append(append([]byte{}, citizen.KeyPEM...), citizen.CertificatePEM...), 0o600)
+	draft := l.draft("citizen-01", taraz)
+	write("request.xml", draft.XML(), 0o600)
+	key, err := l.key("citizen-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("tampered.xml", bytes.Replace(mustSign(t, key, draft.XML()), []byte("21000"), []byte("91000"), 1), 0o600)
+	resp, err := http.Get(l.sim + "/crl/issuing/base.crl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	crl, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("issuing.crl", crl, 0o600)
+	return l.dir
+}
+
+// The pattern does not match just anything.
+func TestTheREADMEPatternCanFail(t *testing.T) {
+	for expected, printed := range map[string]string{"ok\n": "not ok\n", "a …\nb\n": "a x\nc\n", "": "something\n", "a\n…\nb\n": "a\nx\n"} {
+		if pattern(expected).MatchString(printed) {
+			t.Errorf("%q matches %q", expected, printed)
+		}
+	}
+	if !pattern("a\n…\nb … d\n").MatchString("a\nx\ny\nb c d\n") {
+		t.Error("the pattern matches nothing")
+	}
+}

@@ -1,0 +1,157 @@
+package message_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/message"
+	"egov-gateway/schemas"
+)
+
+func load(t *testing.T) *message.Catalogue {
+	t.Helper()
+	c, err := message.Load(schemas.FS, time.FixedZone("", 5*3600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// R21: every message to a person exists in Kazakh, Russian and English, and differs between them.
+func TestEveryTextExistsInThreeLanguages(t *testing.T) {
+	c := load(t)
+	for _, key := range c.Keys() {
+		kk, ru, en := c.Text(gateway.Kazakh, key), c.Text(gateway.Russian, key), c.Text(gateway.English, key)
+		if kk == "" || ru == "" || en == "" || kk == en || ru == en {
+			t.Errorf("%s: %q %q %q", key, kk, ru, en)
+		}
+		if strings.Count(kk, "%s") != strings.Count(ru, "%s") || strings.Count(ru, "%s") != strings.Count(en, "%s") {
+			t.Errorf("%s takes another number of values in another language", key)
+		}
+	}
+	for word, want := range map[string]string{"status.verified": "Проверено", "status.refused": "Не проверено", "status.indeterminate": "Невозможно проверить"} {
+		if got := c.Text(gateway.Russian, word); got != want {
+			t.Errorf("the official word of %s is %q, got %q", word, want, got)
+		}
+	}
+}
+
+// A key that nothing uses is a text that nobody keeps right.
+func TestNoKeyIsUnused(t *testing.T) {
+	lists := map[string][]string{}
+	add := func(prefix string, names ...string) { lists[prefix] = append(lists[prefix], names...) }
+	for _, r := range gateway.Reasons() {
+		add("reason", string(r))
+	}
+	for _, s := range gateway.States {
+		add("state", string(s))
+	}
+	for _, k := range gateway.EventKinds {
+		add("event", string(k))
+	}
+	for _, n := range gateway.Checks {
+		add("check", string(n))
+	}
+	for _, k := range gateway.RecordKinds {
+		add("record", string(k))
+	}
+	add("status", string(gateway.Verified), string(gateway.Refused), string(gateway.Indeterminate))
+	add("result", string(gateway.ResultAssignment), string(gateway.ResultRefusal))
+	add("fact", string(gateway.FactFound), string(gateway.FactNoData), string(gateway.FactUnavailable))
+	used := map[string]bool{}
+	for prefix, names := range lists {
+		for _, n := range names {
+			used[prefix+"."+n] = true
+		}
+	}
+	literal := regexp.MustCompile(`"((?:cabinet|notice)\.[a-z_]+)"`)
+	rule := regexp.MustCompile(`Rule[A-Za-z]+ += "([a-z]+)"`)
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range literal.FindAllStringSubmatch(string(b), -1) {
+			used[m[1]] = true
+		}
+		for _, m := range rule.FindAllStringSubmatch(string(b), -1) {
+			used["rule."+m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := load(t)
+	have := map[string]bool{}
+	for _, key := range c.Keys() {
+		have[key] = true
+		if !used[key] {
+			t.Errorf("%s is not used", key)
+		}
+	}
+	for key := range used {
+		if !have[key] {
+			t.Errorf("%s is used and has no text", key)
+		}
+	}
+}
+
+func TestLoadNamesWhatIsMissing(t *testing.T) {
+	files := fstest.MapFS{}
+	for _, l := range gateway.Languages {
+		name := "messages/" + string(l) + ".yaml"
+		b, _ := schemas.FS.ReadFile(name)
+		files[name] = &fstest.MapFile{Data: b}
+	}
+	kk := string(files["messages/kk.yaml"].Data)
+	files["messages/kk.yaml"].Data = []byte(regexp.MustCompile(`(?m)^reason\.revocation\.revoked:.*\n`).ReplaceAllString(kk, ""))
+	if _, err := message.Load(files, time.UTC); err == nil || !strings.Contains(err.Error(), "kk.yaml has no text for reason.revocation.revoked") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNegotiate(t *testing.T) {
+	tests := []struct {
+		name, header string
+		want         gateway.Language
+	}{
+		{"nothing asked", "", gateway.Kazakh},
+		{"Russian", "ru", gateway.Russian},
+		{"a region", "en-GB", gateway.English},
+		{"the first of equals", "ru, en", gateway.Russian},
+		{"weights", "ru;q=0.4, en;q=0.9", gateway.English},
+		{"a language that does not exist here", "de, fr;q=0.9", gateway.Kazakh},
+		{"a weight that is none", "ru;q=x, en;q=0.1", gateway.English},
+		{"refused by weight", "ru;q=0", gateway.Kazakh},
+		{"garbage", ";;;,,,=", gateway.Kazakh},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := message.Negotiate(tt.header, gateway.Kazakh); got != tt.want {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+func TestDatesAreWrittenInTheCountrysTime(t *testing.T) {
+	c := load(t)
+	at := time.Date(2026, 11, 23, 20, 30, 0, 0, time.UTC)
+	if got := c.DateTime(gateway.Russian, at); got != "24.11.2026, 01:30" {
+		t.Errorf("got %s", got)
+	}
+	if got := c.DateTime(gateway.English, at); got != "24 November 2026, 01:30" {
+		t.Errorf("got %s", got)
+	}
+	if got := c.DateTime(gateway.Kazakh, time.Time{}); got != "" {
+		t.Errorf("no time is %q", got)
+	}
+}

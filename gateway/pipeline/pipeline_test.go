@@ -1,0 +1,233 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/journal/journaltest"
+	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/pipeline"
+)
+
+// bench is a store, an engine over it, and a clock that tests move.
+type bench struct {
+	store *journaltest.Faulty
+	mu    sync.Mutex
+	now   time.Time // guarded by mu
+	stop  func()
+}
+
+func (b *bench) clock() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.now }
+func (b *bench) hop(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(d)
+}
+
+func newBench(t *testing.T, steps map[gateway.State]pipeline.Step, change func(*pipeline.Config)) (*bench, *pipeline.Engine) {
+	t.Helper()
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{store: &journaltest.Faulty{Store: s}, now: journaltest.T0.Add(time.Minute)}
+	c := pipeline.Config{Store: b.store, Shards: []string{"zhambyl"}, Steps: steps, Now: b.clock, Poll: 5 * time.Millisecond}
+	if change != nil {
+		change(&c)
+	}
+	e, err := pipeline.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { e.Run(ctx) })
+	b.stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(func() { b.stop(); s.Close() })
+	return b, e
+}
+
+func (b *bench) create(t *testing.T, n int) gateway.RequestID {
+	t.Helper()
+	it, err := b.store.Create(t.Context(), journaltest.NewItem(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return it.ID
+}
+
+// wait moves the clock until the item is in the state.
+func (b *bench) wait(t *testing.T, id gateway.RequestID, s gateway.State) journal.Item {
+	t.Helper()
+	var it journal.Item
+	for range 1000 {
+		var err error
+		if it, err = b.store.Store.Get(t.Context(), id); err == nil && it.State == s {
+			return it
+		}
+		b.hop(30 * time.Second)
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("the item is %s, not %s: %+v", it.State, s, it.Events)
+	return it
+}
+
+func to(s gateway.State) func(context.Context, journal.Lease) (journal.Step, error) {
+	return func(_ context.Context, l journal.Lease) (journal.Step, error) {
+		return journal.Step{State: s, Doc: l.Item.Doc}, nil
+	}
+}
+
+func kinds(it journal.Item) []gateway.EventKind {
+	var all []gateway.EventKind
+	for _, e := range it.Events {
+		all = append(all, e.Kind)
+	}
+	return all
+}
+
+func TestAPassingFailureIsRetriedAndLosesNothing(t *testing.T) {
+	var tries atomic.Int32
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(ctx context.Context, l journal.Lease) (journal.Step, error) {
+		if tries.Add(1) < 4 {
+			return journal.Step{}, gateway.Errorf(gateway.ProviderUnavailable, "away")
+		}
+		return journal.Step{State: gateway.StateClosed, Doc: []byte("done")}, nil
+	}}}, nil)
+	it := b.wait(t, b.create(t, 0), gateway.StateClosed)
+	if n := tries.Load(); n != 4 || string(it.Doc) != "done" || it.Attempt != 0 {
+		t.Errorf("%d tries, document %q, attempt %d", n, it.Doc, it.Attempt)
+	}
+	// The same cause again and again is one line in the timeline.
+	if want := []gateway.EventKind{gateway.EventAccepted, gateway.EventRetry}; !slices.Equal(kinds(it), want) {
+		t.Errorf("events %v", kinds(it))
+	}
+}
+
+func TestWhatCannotPassIsParkedWithItsReason(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want gateway.Reason
+	}{
+		{"for an operator", gateway.Errorf(gateway.ProviderRejected, "422"), gateway.ProviderRejected},
+		{"permanent", gateway.Errorf(gateway.ResultMismatch, "other"), gateway.ResultMismatch},
+		{"without a name", errors.New("anything"), gateway.Internal},
+		{"the budget is used up", gateway.Errorf(gateway.ProviderUnavailable, "away"), gateway.BudgetExhausted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(context.Context, journal.Lease) (journal.Step, error) {
+				return journal.Step{}, tt.err
+			}}, gateway.StateParked: {Name: "parked", Run: to(gateway.StateParked)}}, func(c *pipeline.Config) { c.MaxAttempts = 3 })
+			it := b.wait(t, b.create(t, 0), gateway.StateParked)
+			last := it.Events[len(it.Events)-1]
+			if last.Kind != gateway.EventParked || last.Reason != tt.want || last.Subject != string(gateway.StateAccepted) || !it.Wake.IsZero() {
+				t.Errorf("last event %+v, wake %v", last, it.Wake)
+			}
+		})
+	}
+}
+
+func TestAnOperatorSetsParkedWorkGoingAgain(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	b, e := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(_ context.Context, l journal.Lease) (journal.Step, error) {
+		if broken.Load() {
+			return journal.Step{}, gateway.Errorf(gateway.ProviderRejected, "422")
+		}
+		return journal.Step{State: gateway.StateClosed, Doc: l.Item.Doc}, nil
+	}}, gateway.StateParked: {Name: "parked", Run: to(gateway.StateParked)}}, nil)
+	id := b.create(t, 0)
+	b.wait(t, id, gateway.StateParked)
+	broken.Store(false)
+	if _, _, err := b.store.Signal(t.Context(), id, journal.Signal{Key: "redrive/1", Kind: pipeline.SignalRedrive, At: b.clock()}); err != nil {
+		t.Fatal(err)
+	}
+	e.Kick()
+	it := b.wait(t, id, gateway.StateClosed)
+	if !slices.Contains(kinds(it), gateway.EventRedriven) {
+		t.Errorf("events %v", kinds(it))
+	}
+}
+
+func TestAPanicParksTheItemAndSparesTheOthers(t *testing.T) {
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(_ context.Context, l journal.Lease) (journal.Step, error) {
+		if l.Item.MessageID == "message-0" {
+			panic("a bug")
+		}
+		return journal.Step{State: gateway.StateClosed, Doc: l.Item.Doc}, nil
+	}}}, nil)
+	bad, good := b.create(t, 0), b.create(t, 1)
+	if it := b.wait(t, bad, gateway.StateParked); it.Events[1].Reason != gateway.Internal {
+		t.Errorf("events %+v", it.Events)
+	}
+	b.wait(t, good, gateway.StateClosed)
+}
+
+func TestWorkThatWasNotRecordedIsDoneAgain(t *testing.T) {
+	for _, mode := range []journaltest.Mode{journaltest.Before, journaltest.After} {
+		t.Run(string(mode), func(t *testing.T) {
+			var runs atomic.Int32
+			var b *bench
+			b, _ = newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(_ context.Context, l journal.Lease) (journal.Step, error) {
+				if runs.Add(1) == 1 {
+					b.store.Fail("Advance", mode)
+				}
+				return journal.Step{State: gateway.StateClosed, Doc: []byte("done"), Events: []gateway.Event{{Kind: gateway.EventEnriched}}}, nil
+			}}}, nil)
+			it := b.wait(t, b.create(t, 0), gateway.StateClosed)
+			want := map[journaltest.Mode]int32{journaltest.Before: 2, journaltest.After: 1}[mode]
+			if n := runs.Load(); n != want || len(it.Events) != 2 {
+				t.Errorf("%d runs, want %d; events %v", n, want, kinds(it))
+			}
+		})
+	}
+}
+
+func TestAnEngineWorksItsOwnShardsOnly(t *testing.T) {
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: to(gateway.StateClosed)}}, nil)
+	foreign := journaltest.NewItem(5)
+	foreign.Shard = "north-kazakhstan"
+	it, err := b.store.Create(t.Context(), foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wait(t, b.create(t, 0), gateway.StateClosed)
+	if got, _ := b.store.Get(t.Context(), it.ID); got.State != gateway.StateAccepted {
+		t.Errorf("the foreign shard's item is %s", got.State)
+	}
+}
+
+func TestRunFinishesTheStepAtHand(t *testing.T) {
+	started, finish := make(chan struct{}), make(chan struct{})
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(ctx context.Context, l journal.Lease) (journal.Step, error) {
+		close(started)
+		<-finish
+		if ctx.Err() != nil {
+			return journal.Step{}, ctx.Err()
+		}
+		return journal.Step{State: gateway.StateClosed, Doc: l.Item.Doc}, nil
+	}}}, nil)
+	id := b.create(t, 0)
+	<-started
+	stopped := make(chan struct{})
+	go func() { b.stop(); close(stopped) }()
+	select {
+	case <-stopped:
+		t.Fatal("Run returned with a step at hand")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(finish)
+	<-stopped
+	if it, _ := b.store.Get(t.Context(), id); it.State != gateway.StateClosed {
+		t.Errorf("the step's outcome was not recorded: %s", it.State)
+	}
+}
