@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,8 +47,20 @@ func logger(out streams, level string) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(out.err, &slog.HandlerOptions{Level: l}))
 }
 
+//go:embed example.yaml
+var exampleConfig []byte
+
+type configExampleCmd struct{}
+
+// Run prints a configuration file with every field and what it is for.
+func (configExampleCmd) Run(out streams) error {
+	_, err := out.out.Write(exampleConfig)
+	return err
+}
+
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Say whether a configuration file can be used: fields, files, keys, certificates."`
+	Example configExampleCmd `cmd:"" help:"Print a configuration file with every field and what it is for."`
+	Check   configCheckCmd   `cmd:"" help:"Say whether a configuration file can be used: fields, files, keys, certificates."`
 }
 
 type configCheckCmd struct {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +56,8 @@ type Issuer struct {
 	NonceSize int
 	// AcceptSHA1 takes answers that name the certificate by SHA-1 although asked by SHA-256.
 	AcceptSHA1 bool
+	// AllowGOST2004 takes answers of responders whose certified key is of GOST 34.310-2004.
+	AllowGOST2004 bool
 
 	// Measure the CA's real pace before relying on the defaults; a root may publish once a month.
 	OCSPMaxAge  time.Duration // 0 means that of Config
@@ -80,16 +84,34 @@ type Config struct {
 	DeltaEvery  time.Duration // 0 means [DefaultDeltaEvery]
 	Memory      int           // octets of OCSP answers remembered per issuer; 0 means [DefaultMemory]
 
-	Now     func() time.Time      // nil means time.Now
-	Log     *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil registers nothing
+	// FetchCRL, when set, gets CRLs in place of Fetch. tag is the ETag of the list held, "" for
+	// none; when the publisher has nothing newer, it returns unchanged and no octets.
+	FetchCRL func(ctx context.Context, url, tag string) (raw []byte, newTag string, unchanged bool, err error)
+	// Shared, when set, spares the responders what another gateway asked already.
+	Shared Shared
+	// Late, when set, is told of certificates that were decided good although they had been
+	// revoked by then, when newer evidence says so. It must return soon.
+	Late       func(Late)
+	LateWindow time.Duration // decisions are remembered that long; 0 means [DefaultLateWindow]
+	// Watch lists further certificates, by a name, whose end is in the metrics: the gateway's own, say.
+	Watch map[string]*trust.Certificate
+
+	Now func() time.Time // nil means time.Now
+	// Monotonic is a clock that nobody sets. nil means the monotonic reading in Now's times; when
+	// they have none, as in most tests, jumps of the clock go unnoticed.
+	Monotonic func() time.Duration
+	Log       *slog.Logger          // nil discards
+	Metrics   prometheus.Registerer // nil registers nothing
 }
 
 // A Checker proves that certificates are not revoked. It is safe for concurrent use.
 type Checker struct {
 	config  Config
-	sources []*source
+	sources atomic.Pointer[[]*source]
+	changed chan struct{} // tells Run that sources is another list
 	now     func() time.Time
+	clock   *clock
+	shelf   *shelf // nil without Config.Shared
 	log     *slog.Logger
 	metrics *metrics
 }
@@ -112,23 +134,66 @@ func New(c Config) (*Checker, error) {
 	c.CRLEvery = cmp.Or(c.CRLEvery, DefaultCRLEvery)
 	c.DeltaEvery = cmp.Or(c.DeltaEvery, DefaultDeltaEvery)
 	c.Memory = cmp.Or(c.Memory, DefaultMemory)
-	k := &Checker{config: c, now: c.Now, log: c.Log}
+	c.LateWindow = cmp.Or(c.LateWindow, DefaultLateWindow)
+	k := &Checker{config: c, now: c.Now, log: c.Log, changed: make(chan struct{}, 1)}
 	if k.now == nil {
 		k.now = time.Now
 	}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
-	for n, i := range c.Issuers {
-		s, err := k.newSource(i)
-		if err != nil {
-			return nil, fmt.Errorf("revocation: issuer %d: %w", n+1, err)
-		}
-		k.sources = append(k.sources, s)
+	k.clock = newClock(k.now(), c.Monotonic)
+	if err := k.SetIssuers(c.Issuers); err != nil {
+		return nil, err
 	}
 	var err error
-	k.metrics, err = newMetrics(c.Metrics, k)
-	return k, err
+	if k.metrics, err = newMetrics(c.Metrics, k); err != nil {
+		return nil, err
+	}
+	k.shelf = newShelf(c.Shared, k.metrics, k.now)
+	return k, nil
+}
+
+// SetIssuers replaces the configured issuers while the checker runs. What is held and
+// remembered of an issuer whose configuration did not change is kept; certificates of an
+// issuer that is gone are refused at once. On an error everything stays as it was.
+func (c *Checker) SetIssuers(issuers []Issuer) error {
+	if len(issuers) == 0 {
+		return errors.New("revocation: Config.Issuers is empty: nothing could ever be proven good")
+	}
+	var old, list []*source
+	if p := c.sources.Load(); p != nil {
+		old = *p
+	}
+	for n, i := range issuers {
+		if at := slices.IndexFunc(old, func(s *source) bool { return s.configured.same(i) }); at >= 0 {
+			list = append(list, old[at])
+			continue
+		}
+		s, err := c.newSource(i)
+		if err != nil {
+			return fmt.Errorf("revocation: issuer %d: %w", n+1, err)
+		}
+		list = append(list, s)
+	}
+	for n, s := range list {
+		if slices.ContainsFunc(list[:n], func(t *source) bool { return t.label == s.label }) {
+			return fmt.Errorf("revocation: two issuers are called %q", s.label)
+		}
+	}
+	c.sources.Store(&list)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// same reports whether both are configured alike.
+func (i Issuer) same(j Issuer) bool {
+	return i.Certificate.Equal(j.Certificate) && i.Label == j.Label && slices.Equal(i.OCSP, j.OCSP) && i.CRL == j.CRL && i.DeltaCRL == j.DeltaCRL &&
+		slices.EqualFunc(i.Responders, j.Responders, (*trust.Certificate).Equal) && i.RequireNonce == j.RequireNonce && i.NonceSize == j.NonceSize &&
+		i.AcceptSHA1 == j.AcceptSHA1 && i.OCSPMaxAge == j.OCSPMaxAge && i.CRLMaxAge == j.CRLMaxAge && i.DeltaMaxAge == j.DeltaMaxAge
 }
 
 func (c *Checker) newSource(i Issuer) (*source, error) {
@@ -136,6 +201,7 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	configured := i
 	i.NonceSize = cmp.Or(i.NonceSize, DefaultNonce)
 	switch {
 	case i.NonceSize < 8 || i.NonceSize > 32:
@@ -145,7 +211,10 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 	case i.DeltaCRL != "" && i.CRL == "":
 		return nil, errors.New("a delta CRL without the full one")
 	}
-	s := &source{issuer: i, label: i.Label, verifier: v, memory: newMemory(c.config.Memory)}
+	s := &source{configured: configured, issuer: i, label: i.Label, keyHash: keyHashOf(i.Certificate), verifier: v, memory: newMemory(c.config.Memory)}
+	if c.config.Late != nil {
+		s.ledger = newLedger(c.config.LateWindow)
+	}
 	if s.label == "" {
 		s.label = i.Certificate.SerialHex()[:min(8, len(i.Certificate.SerialHex()))]
 	}
@@ -153,7 +222,8 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 		s.breakers = append(s.breakers, new(breaker))
 	}
 	s.ages = ages{c.config.Skew, cmp.Or(i.CRLMaxAge, c.config.CRLMaxAge), cmp.Or(i.DeltaMaxAge, c.config.DeltaMaxAge)}
-	s.lists.Store(new(lists))
+	s.lists.Store(new(lists).ready())
+	s.verifier.signer = s.responder.Store
 	s.verifier.listed = func(serial []byte) bool {
 		f, err := s.lists.Load().find(serial)
 		return err != nil || f.state != good
@@ -184,13 +254,26 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 // At most one question per certificate is under way, whoever waits for it. The call ends
 // within the OCSP timeout or when ctx ends. Sources: RFC 6960 §3.2, RFC 5280 §6.3.
 func (c *Checker) Check(ctx context.Context, path *trust.Path, at time.Time) (Evidence, error) {
+	return c.CheckProven(ctx, path, at, time.Time{})
+}
+
+// CheckProven is [Checker.Check] for a document that is proven to have existed at an earlier
+// instant, by a verified timestamp or a journal: a revocation after it does not count, unless
+// the key was compromised and is said to have been so before. A zero instant proves nothing.
+// A certificate that has ended since is judged only by evidence from before its end, because
+// a CA may strike what has expired off its lists.
+func (c *Checker) CheckProven(ctx context.Context, path *trust.Path, at, proven time.Time) (Evidence, error) {
 	start := c.now()
-	e, err := c.check(ctx, path, at, start)
+	var e Evidence
+	err := c.clock.look(start)
+	if err == nil {
+		e, err = c.check(ctx, path, at, proven, start)
+	}
 	c.metrics.checked(e, err, start)
 	return e, err
 }
 
-func (c *Checker) check(ctx context.Context, path *trust.Path, at, now time.Time) (Evidence, error) {
+func (c *Checker) check(ctx context.Context, path *trust.Path, at, proven, now time.Time) (Evidence, error) {
 	if at.After(now.Add(c.config.Skew)) {
 		return Evidence{}, gateway.Errorf(gateway.ClockUnreliable, "asked about an instant after now")
 	}
@@ -198,7 +281,7 @@ func (c *Checker) check(ctx context.Context, path *trust.Path, at, now time.Time
 	var doubt error
 	until := time.Time{}
 	for i := len(chain) - 2; i >= 1; i-- {
-		f, err := c.one(ctx, chain[i], chain[i+1], now)
+		f, err := c.one(ctx, chain[i], chain[i+1], proven, now)
 		switch gateway.ReasonOf(err) {
 		case "":
 			if until.IsZero() || f.evidence.UsableUntil.Before(until) {
@@ -214,7 +297,7 @@ func (c *Checker) check(ctx context.Context, path *trust.Path, at, now time.Time
 	if err != nil {
 		return Evidence{}, err
 	}
-	f, err := c.one(ctx, chain[0], issuer, now)
+	f, err := c.one(ctx, chain[0], issuer, proven, now)
 	if err == nil || gateway.ReasonOf(err).Class() != gateway.Permanent && doubt != nil {
 		err = doubt
 	}
@@ -230,7 +313,7 @@ func (c *Checker) issuerOf(chain []*trust.Certificate) (*trust.Certificate, erro
 	if len(chain) > 1 {
 		return chain[1], nil
 	}
-	for _, s := range c.sources {
+	for _, s := range *c.sources.Load() {
 		i := s.issuer.Certificate
 		if bytes.Equal(i.RawSubject, chain[0].RawIssuer) && chain[0].SignedBy(i) == nil {
 			return i, nil
@@ -240,9 +323,9 @@ func (c *Checker) issuerOf(chain []*trust.Certificate) (*trust.Certificate, erro
 }
 
 func (c *Checker) sourceOf(issuer *trust.Certificate) *source {
-	for _, s := range c.sources {
+	for _, s := range *c.sources.Load() {
 		i := s.issuer.Certificate
-		if bytes.Equal(i.RawSubject, issuer.RawSubject) && bytes.Equal(i.RawSPKI, issuer.RawSPKI) {
+		if i == issuer || bytes.Equal(i.RawSubject, issuer.RawSubject) && bytes.Equal(i.RawSPKI, issuer.RawSPKI) {
 			return s
 		}
 	}
@@ -250,20 +333,51 @@ func (c *Checker) sourceOf(issuer *trust.Certificate) *source {
 }
 
 // one decides about a single certificate.
-func (c *Checker) one(ctx context.Context, cert, issuer *trust.Certificate, now time.Time) (finding, error) {
+func (c *Checker) one(ctx context.Context, cert, issuer *trust.Certificate, proven, now time.Time) (finding, error) {
+	s, f, err := c.found(ctx, cert, issuer, now)
+	if !proven.IsZero() {
+		return f, historical(cert, f, err, proven, now)
+	}
+	if err == nil && s.ledger != nil {
+		s.ledger.note(cert.Serial, now)
+	}
+	return f, err
+}
+
+// historical turns what is found now into what it says of an earlier, proven instant.
+func historical(cert *trust.Certificate, f finding, err error, proven, now time.Time) error {
+	switch gateway.ReasonOf(err) {
+	case "":
+		if f.evidence.ThisUpdate.After(cert.NotAfter) {
+			return gateway.Errorf(gateway.StatusUnknown, "the evidence is from after the certificate's end, so it does not show what was before; judge with the evidence of the time")
+		}
+	case gateway.Revoked, gateway.Suspended:
+		since := f.revokedAt
+		if (f.reason == KeyCompromise || f.reason == CACompromise) && !f.invalidSince.IsZero() && f.invalidSince.Before(since) {
+			since = f.invalidSince
+		}
+		if proven.Before(since) && !proven.After(now) {
+			return nil
+		}
+	}
+	return err
+}
+
+func (c *Checker) found(ctx context.Context, cert, issuer *trust.Certificate, now time.Time) (*source, finding, error) {
 	s := c.sourceOf(issuer)
 	if s == nil {
-		return finding{}, gateway.Errorf(gateway.ConfigInvalid, "no revocation source is configured for an issuer of the path")
+		return nil, finding{}, gateway.Errorf(gateway.ConfigInvalid, "no revocation source is configured for an issuer of the path")
 	}
 	listed, fresh, err := s.inLists(cert, now)
 	if err != nil {
-		return finding{}, err
+		return s, finding{}, err
 	}
 	if listed.state == revoked {
-		return listed, listed.err()
+		return s, listed, listed.err()
 	}
 	said, failure := c.responder(ctx, s, cert, now)
-	return weigh(said, failure, listed, fresh)
+	f, err := weigh(said, failure, listed, fresh)
+	return s, f, err
 }
 
 // weigh is the whole decision between what the responder said (or why it did not) and what

@@ -15,6 +15,7 @@ import (
 	testpki "egov-gateway/certs-testdata"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/revocation"
+	"egov-gateway/gateway/trust"
 )
 
 func rootListOf(p *testpki.PKI, at time.Time) list {
@@ -322,39 +323,102 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// What the rules of monitoring/ alert on.
 func TestMetricsThatAlertsHangOn(t *testing.T) {
 	s := newStage(t)
 	r := prometheus.NewPedanticRegistry()
 	s.publish(crlURL, list{thisUpdate: now.Add(-25 * time.Hour), revoked: []item{{serial: []byte{1}, reason: 1}}}.make(s.pki))
 	s.answer(ocspURL, answer{signer: s.pki.Must("citizen-02")})
-	k := s.refreshed(func(c *revocation.Config) { c.Metrics = r })
+	k := s.refreshed(func(c *revocation.Config) {
+		c.Metrics = r
+		c.Watch = map[string]*trust.Certificate{"gateway": certificate(t, s.pki.Must("system-gateway").DER)}
+	})
 	if _, err := s.check(k); err != nil {
 		t.Fatal(err)
 	}
 	s.set(now.Add(2 * time.Hour))
 	_, err := s.check(k)
 	wantReason(t, err, gateway.EvidenceUntrusted)
+	for range 3 { // five failures in a row are enough to spare it
+		_, err = s.check(k)
+		wantReason(t, err, gateway.EvidenceUntrusted)
+	}
 	want := `
-# HELP egov_revocation_checks_total Paths checked, by what proved it and the reason of a refusal (empty: good).
-# TYPE egov_revocation_checks_total counter
-egov_revocation_checks_total{method="",reason="revocation.untrusted"} 1
-egov_revocation_checks_total{method="crl",reason=""} 1
-# HELP egov_revocation_crl_entries Entries in the full CRL held.
-# TYPE egov_revocation_crl_entries gauge
-egov_revocation_crl_entries{issuer="issuing"} 1
-egov_revocation_crl_entries{issuer="root"} 0
-# HELP egov_revocation_crl_loads_total CRL downloads, by issuer, kind and reason of refusal (empty: loaded).
-# TYPE egov_revocation_crl_loads_total counter
-egov_revocation_crl_loads_total{issuer="issuing",kind="delta",reason="revocation.unavailable"} 1
-egov_revocation_crl_loads_total{issuer="issuing",kind="full",reason=""} 1
-egov_revocation_crl_loads_total{issuer="root",kind="full",reason=""} 1
-# HELP egov_revocation_crl_usable_seconds Seconds until the CRLs held prove nothing any more; negative when they do not now.
-# TYPE egov_revocation_crl_usable_seconds gauge
-egov_revocation_crl_usable_seconds{issuer="issuing"} -3600
-egov_revocation_crl_usable_seconds{issuer="root"} 82800
+# HELP egov_gateway_revocation_breaker_open 1 while a responder is spared after repeated failures, by its number in the configuration.
+# TYPE egov_gateway_revocation_breaker_open gauge
+egov_gateway_revocation_breaker_open{issuer="issuing",responder="1"} 1
+# HELP egov_gateway_revocation_checks_total Paths checked, by what proved it and the reason of a refusal (empty: good).
+# TYPE egov_gateway_revocation_checks_total counter
+egov_gateway_revocation_checks_total{method="",reason="revocation.untrusted"} 4
+egov_gateway_revocation_checks_total{method="crl",reason=""} 1
+egov_gateway_revocation_checks_total{method="crl+delta",reason=""} 0
+egov_gateway_revocation_checks_total{method="ocsp",reason=""} 0
+# HELP egov_gateway_revocation_crl_entries Entries in the CRL held.
+# TYPE egov_gateway_revocation_crl_entries gauge
+egov_gateway_revocation_crl_entries{issuer="issuing",kind="full"} 1
+egov_gateway_revocation_crl_entries{issuer="root",kind="full"} 0
+# HELP egov_gateway_revocation_crl_loads_total CRL downloads, by issuer, kind and reason of refusal (empty: loaded, or nothing newer).
+# TYPE egov_gateway_revocation_crl_loads_total counter
+egov_gateway_revocation_crl_loads_total{issuer="issuing",kind="delta",reason="revocation.unavailable"} 1
+egov_gateway_revocation_crl_loads_total{issuer="issuing",kind="full",reason=""} 1
+egov_gateway_revocation_crl_loads_total{issuer="root",kind="full",reason=""} 1
+# HELP egov_gateway_revocation_crl_next_update_seconds Seconds until the CA promised the next CRL; negative when it is overdue.
+# TYPE egov_gateway_revocation_crl_next_update_seconds gauge
+egov_gateway_revocation_crl_next_update_seconds{issuer="issuing",kind="full"} 507600
+egov_gateway_revocation_crl_next_update_seconds{issuer="root",kind="full"} 594000
+# HELP egov_gateway_revocation_crl_usable_seconds Seconds until the CRLs held prove nothing any more; negative when they do not now.
+# TYPE egov_gateway_revocation_crl_usable_seconds gauge
+egov_gateway_revocation_crl_usable_seconds{issuer="issuing"} -3600
+egov_gateway_revocation_crl_usable_seconds{issuer="root"} 82800
+# HELP egov_gateway_clock_steady 0 while nothing is decided because the clock jumped.
+# TYPE egov_gateway_clock_steady gauge
+egov_gateway_clock_steady 1
+# HELP egov_gateway_certificate_expiry_timestamp_seconds When a certificate that the gateway depends on ends, seconds since 1970.
+# TYPE egov_gateway_certificate_expiry_timestamp_seconds gauge
+egov_gateway_certificate_expiry_timestamp_seconds{name="gateway",role="own"} 2.0827584e+09
+egov_gateway_certificate_expiry_timestamp_seconds{name="issuing",role="ca"} 2.366841600e+09
+egov_gateway_certificate_expiry_timestamp_seconds{name="root",role="ca"} 2.3668416e+09
 `
-	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "egov_revocation_checks_total", "egov_revocation_crl_entries", "egov_revocation_crl_loads_total", "egov_revocation_crl_usable_seconds"); err != nil {
+	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "egov_gateway_revocation_breaker_open", "egov_gateway_revocation_checks_total",
+		"egov_gateway_revocation_crl_entries", "egov_gateway_revocation_crl_loads_total", "egov_gateway_revocation_crl_next_update_seconds",
+		"egov_gateway_revocation_crl_usable_seconds", "egov_gateway_clock_steady", "egov_gateway_certificate_expiry_timestamp_seconds"); err != nil {
 		t.Error(err)
+	}
+	s.answer(ocspURL, answer{producedAt: s.now(), singles: []single{{status: 'g', thisUpdate: s.now()}}})
+	s.set(now.Add(2*time.Hour + time.Minute))
+	if _, err := s.check(k); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "egov_gateway_") {
+			t.Errorf("%s has not the prefix of the gateway", f.GetName())
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetValue() == "responder" {
+					got["responder"] = m.GetGauge().GetValue()
+				}
+			}
+			if f.GetName() == "egov_gateway_revocation_breaker_open" {
+				got["breaker"] = m.GetGauge().GetValue()
+			}
+			if f.GetName() == "egov_gateway_revocation_evidence_age_seconds" {
+				got["ages"], got["age"] = float64(m.GetHistogram().GetSampleCount()), m.GetHistogram().GetSampleSum()
+			}
+			if f.GetName() == "egov_gateway_revocation_ocsp_duration_seconds" {
+				got["exchanges"] += float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	for name, want := range map[string]float64{"responder": float64(s.pki.Must("ocsp-responder").X509().NotAfter.Unix()), "breaker": 0, "ages": 2, "age": 25*3600 + 60, "exchanges": 6} {
+		if got[name] != want {
+			t.Errorf("%s: %v, want %v", name, got[name], want)
+		}
 	}
 }
 
@@ -371,6 +435,7 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		{"an issuer without certificate", revocation.Config{Fetch: s.fetch, Issuers: issuer(revocation.Issuer{CRL: crlURL})}},
 		{"no source", revocation.Config{Fetch: s.fetch, Issuers: issuer(revocation.Issuer{Certificate: ca})}},
 		{"a delta alone", revocation.Config{Fetch: s.fetch, Issuers: issuer(revocation.Issuer{Certificate: ca, OCSP: []string{ocspURL}, DeltaCRL: deltaURL})}},
+		{"two issuers of one name", revocation.Config{Fetch: s.fetch, Issuers: append(issuer(revocation.Issuer{Certificate: ca, Label: "a", CRL: crlURL}), revocation.Issuer{Certificate: ca, Label: "a", CRL: otherCRL})}},
 		{"a nonce of four octets", revocation.Config{Fetch: s.fetch, Issuers: issuer(revocation.Issuer{Certificate: ca, CRL: crlURL, NonceSize: 4})}},
 	}
 	for _, tt := range tests {

@@ -43,6 +43,12 @@ func (c *CRL) Delta() bool { return c.BaseNumber != nil }
 // Len returns the number of entries.
 func (c *CRL) Len() int { return c.table.len() }
 
+// Find returns what the list says of a serial number, given as magnitude.
+func (c *CRL) Find(serial []byte) (revokedAt time.Time, reason CRLReason, listed bool) {
+	e, listed := c.table.find(serial)
+	return e.at, e.reason, listed
+}
+
 // NumberHex is the CRL number in hex, "none" when there is none.
 func (c *CRL) NumberHex() string {
 	if c.Number == nil {
@@ -79,10 +85,15 @@ func ParseCRL(der []byte) (*CRL, error) {
 	if err := c.inScope(); err != nil {
 		return nil, err
 	}
-	return c, c.index()
+	digest := make(chan [32]byte, 1)
+	go func() { digest <- sha256.Sum256(der) }()
+	err = c.index()
+	c.SHA256 = <-digest
+	return c, err
 }
 
-// parseCRL reads everything but the entries, so that the signature can be checked first.
+// parseCRL reads everything but the entries, so that the signature can be checked first, and
+// leaves the digest to the caller.
 func parseCRL(der []byte) (*CRL, error) {
 	if len(der) > MaxCRLBytes {
 		return nil, untrusted("the CRL is larger than the limit")
@@ -95,7 +106,6 @@ func parseCRL(der []byte) (*CRL, error) {
 		return nil, untrusted("not one DER CertificateList")
 	}
 	c.tbs = tbs
-	c.SHA256 = sha256.Sum256(der)
 	var inner trust.Algorithm
 	var body, issuer, wrapped cryptobyte.String
 	var version int
@@ -219,6 +229,16 @@ func (d *distributionPoint) read(v cryptobyte.String) bool {
 	return flag(1, &d.users) && flag(2, &d.authorities) &&
 		seq.ReadOptionalASN1(&reasons, &d.someReasons, cbasn1.Tag(3).ContextSpecific()) &&
 		flag(4, &d.indirect) && flag(5, &d.attributes) && seq.Empty()
+}
+
+// release lets go of the download: what stays is the table and copies of the small fields.
+func (c *CRL) release() {
+	c.RawIssuer, c.AuthorityKeyID, c.Number, c.BaseNumber = bytes.Clone(c.RawIssuer), bytes.Clone(c.AuthorityKeyID), bytes.Clone(c.Number), bytes.Clone(c.BaseNumber)
+	c.algorithm = trust.Algorithm{}
+	c.tbs, c.signature, c.entries = nil, nil, nil
+	if c.scope != nil {
+		c.scope.raw = bytes.Clone(c.scope.raw)
+	}
 }
 
 // inScope refuses lists that could not be used for any certificate here.

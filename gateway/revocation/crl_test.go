@@ -186,6 +186,52 @@ func million(n int) (entries, someSerial []byte) {
 	return entries, serial
 }
 
+// A list that fills many parts of the table, whose entries differ in size, and of which some
+// serial numbers come twice.
+func TestEveryEntryOfALargeListIsFound(t *testing.T) {
+	const n = 60_000
+	utc := tlv(0x17, []byte("260301120000Z"))
+	serialAt := func(i int) []byte {
+		s := binary.BigEndian.AppendUint32([]byte{0x55}, uint32(i))
+		return append(s, make([]byte, i%16)...) // five to twenty octets
+	}
+	coded := func(code byte) []byte { return tlv(0x30, extension(false, oid(2, 5, 29, 21), []byte{10, 1, code})) }
+	var entries []byte
+	for i := range n {
+		parts := [][]byte{tlv(0x02, serialAt(i)), utc}
+		if i%3 > 0 {
+			parts = append(parts, coded(byte(i%3*3))) // 3 or 6
+		}
+		entries = append(entries, tlv(0x30, parts...)...)
+	}
+	for i := range 100 { // held before, now revoked; revoked before, now held
+		entries = append(entries, tlv(0x30, tlv(0x02, serialAt(i)), utc, coded([]byte{6, 4, 1}[i%3]))...)
+	}
+	c, err := revocation.ParseCRL(bulk(pki(t).Must("issuing").X509().RawSubject, entries))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != n {
+		t.Errorf("%d entries, want %d", c.Len(), n)
+	}
+	for i := range n {
+		want := revocation.CRLReason(i % 3 * 3)
+		if i < 100 && i%3 > 0 {
+			want = []revocation.CRLReason{0, 4, 1}[i%3]
+		}
+		at, reason, listed := c.Find(serialAt(i))
+		if !listed || reason != want || at.Format("060102150405") != "260301120000" {
+			t.Fatalf("entry %d: listed %t, reason %d at %v, want %d", i, listed, reason, at, want)
+		}
+		if _, _, listed := c.Find(append([]byte{0x56}, serialAt(i)[1:]...)); listed {
+			t.Fatalf("a serial number that is not in the list was found (%d)", i)
+		}
+	}
+	if _, _, listed := c.Find(make([]byte, 21)); listed {
+		t.Error("a serial number of 21 octets was found")
+	}
+}
+
 // #81, #82: a list is replaced by a newer one and by nothing else.
 func TestAListIsReplacedOnlyByABetterOne(t *testing.T) {
 	p := pki(t)

@@ -2,6 +2,8 @@ package revocation
 
 import (
 	"bytes"
+	"slices"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -13,32 +15,34 @@ import (
 // index reads the entries into the table. A large list is mostly one shape of entry, so that
 // shape is read by hand and the others with the general reader.
 func (c *CRL) index() error {
-	n := 0
-	for rest := c.entries; len(rest) > 0; n++ {
-		var ok bool
-		if _, _, rest, ok = next(rest); !ok {
-			return untrusted("an entry of the CRL is malformed")
-		}
+	// Nearly all entries have the size of the first; the table grows if not.
+	_, first, _, ok := next(c.entries)
+	if len(c.entries) > 0 && !ok {
+		return untrusted("an entry of the CRL is malformed")
 	}
-	if n > maxRecords {
-		return untrusted("the CRL has more entries than the limit")
-	}
-	t := newTable(n)
+	t := newTable(len(c.entries)/(len(first)+2) + 1)
 	for rest := c.entries; len(rest) > 0; {
-		tag, body, after, _ := next(rest)
+		tag, body, after, ok := next(rest)
 		rest = after
-		if tag != 0x30 {
+		if !ok || tag != 0x30 {
 			return untrusted("an entry of the CRL is malformed")
 		}
-		serial, seconds, reason, err := readEntry(body)
+		e, err := readEntry(body)
 		if err != nil {
 			return err
 		}
-		if reason == RemoveFromCRL && !c.Delta() {
+		if e.reason == RemoveFromCRL && !c.Delta() {
 			return untrusted("removeFromCRL in a full CRL")
 		}
-		t.add(serial, seconds, reason)
+		if len(t.records) == maxRecords*recordSize {
+			return untrusted("the CRL has more entries than the limit")
+		}
+		t.add(e)
 	}
+	if cap(t.records) > len(t.records)+len(t.records)/4 {
+		t.records = slices.Clone(t.records)
+	}
+	t.build()
 	c.table = t
 	return nil
 }
@@ -71,63 +75,86 @@ func next(b []byte) (tag byte, body, rest []byte, ok bool) {
 // reasonOnly is SEQUENCE { SEQUENCE { reasonCode, OCTET STRING { ENUMERATED … } } } without the code itself.
 var reasonOnly = [...]byte{0x30, 0x0c, 0x30, 0x0a, 0x06, 0x03, 0x55, 0x1d, 0x15, 0x04, 0x03, 0x0a, 0x01}
 
-func readEntry(body []byte) (serial []byte, seconds int64, reason CRLReason, err error) {
+// A listed is one entry as it is read.
+type listed struct {
+	serial     []byte
+	seconds    int64 // since 1970
+	reason     CRLReason
+	hasInvalid bool
+	invalid    int64 // invalidityDate, seconds since 1970
+}
+
+func readEntry(body []byte) (e listed, err error) {
 	tag, number, rest, ok := next(body)
 	if !ok || tag != 0x02 || len(number) == 0 || len(number) > 20 || number[0]&0x80 != 0 ||
 		number[0] == 0 && (len(number) == 1 || number[1]&0x80 == 0) {
-		return nil, 0, 0, untrusted("a serial number in the CRL is malformed")
+		return e, untrusted("a serial number in the CRL is malformed")
 	}
 	if number[0] == 0 {
 		number = number[1:]
 	}
 	tag, when, extensions, ok := next(rest)
 	if ok && tag == 0x17 && len(when) == 13 && when[12] == 'Z' {
-		seconds, ok = utcSeconds(when)
+		e.seconds, ok = utcSeconds(when)
 	} else if ok {
 		s := cryptobyte.String(rest)
-		seconds, ok = generalSeconds(&s)
+		e.seconds, ok = generalSeconds(&s)
 	}
 	if !ok {
-		return nil, 0, 0, untrusted("a revocation date in the CRL is malformed")
+		return e, untrusted("a revocation date in the CRL is malformed")
 	}
 	switch {
 	case len(extensions) == 0:
 	case len(extensions) == len(reasonOnly)+1 && bytes.HasPrefix(extensions, reasonOnly[:]):
-		reason = CRLReason(extensions[len(reasonOnly)])
+		e.reason = CRLReason(extensions[len(reasonOnly)])
 	default:
-		if reason, err = readEntryExtensions(extensions); err != nil {
-			return nil, 0, 0, err
+		if err = e.readExtensions(extensions); err != nil {
+			return e, err
 		}
 	}
-	if reason > 10 || reason == 7 {
-		return nil, 0, 0, untrusted("an unknown reason code in the CRL")
+	if e.reason > 10 || e.reason == 7 {
+		return e, untrusted("an unknown reason code in the CRL")
 	}
-	return number, seconds, reason, nil
+	e.serial = number
+	return e, nil
 }
 
-func readEntryExtensions(raw []byte) (CRLReason, error) {
+func (l *listed) readExtensions(raw []byte) error {
 	in := cryptobyte.String(raw)
 	var list []trust.Extension
 	if !trust.ReadExtensions(&in, &list) || !in.Empty() {
-		return 0, untrusted("the extensions of an entry are malformed")
+		return untrusted("the extensions of an entry are malformed")
 	}
-	reason := Unspecified
 	for _, e := range list {
 		switch e.ID {
 		case "2.5.29.21":
 			var ok bool
-			if reason, ok = readReason(e.Value); !ok {
-				return 0, untrusted("a reason code is malformed")
+			if l.reason, ok = readReason(e.Value); !ok {
+				return untrusted("a reason code is malformed")
 			}
+		case oidInvalidity:
+			at, ok := readInvalidity(e.Value)
+			if !ok {
+				return untrusted("an invalidityDate is malformed")
+			}
+			l.hasInvalid, l.invalid = true, at.Unix()
 		case "2.5.29.29":
-			return 0, gateway.Errorf(gateway.EvidenceScope, "an entry of another issuer's certificate")
+			return gateway.Errorf(gateway.EvidenceScope, "an entry of another issuer's certificate")
 		default:
 			if e.Critical {
-				return 0, gateway.Errorf(gateway.EvidenceScope, "an entry has the unknown critical extension %s", e.ID)
+				return gateway.Errorf(gateway.EvidenceScope, "an entry has the unknown critical extension %s", e.ID)
 			}
 		}
 	}
-	return reason, nil
+	return nil
+}
+
+const oidInvalidity = trust.OID("2.5.29.24")
+
+// readInvalidity reads an invalidityDate (RFC 5280 §5.3.2).
+func readInvalidity(v cryptobyte.String) (at time.Time, ok bool) {
+	ok = trust.ReadGeneralizedTime(&v, &at) && v.Empty()
+	return at, ok
 }
 
 func readReason(v cryptobyte.String) (CRLReason, bool) {

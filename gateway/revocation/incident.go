@@ -23,7 +23,7 @@ func (c *Checker) Widen(label string, maxAge time.Duration, until time.Time) err
 	if until.After(now.Add(MaxIncident)) {
 		return fmt.Errorf("revocation: an incident lasts at most %v at a time", MaxIncident)
 	}
-	for _, s := range c.sources {
+	for _, s := range *c.sources.Load() {
 		if s.label == label {
 			s.incident.Store(&incident{maxAge, until})
 			c.log.Warn("an operator widened the age of lists", "issuer", label, "max_age", maxAge, "until", until)

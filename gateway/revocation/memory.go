@@ -37,8 +37,7 @@ func newMemory(maxBytes int) *memory {
 }
 
 func (m *memory) at(serial []byte) (*shard, [serialSize]byte) {
-	var key [serialSize]byte
-	copy(key[serialSize-len(serial):], serial)
+	key := keyOf(serial)
 	// Serial numbers end in random octets.
 	return &m.shards[key[serialSize-1]%byte(len(m.shards))], key
 }

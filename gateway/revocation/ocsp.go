@@ -128,6 +128,8 @@ type OCSPStatement struct {
 	Reason     CRLReason
 	ThisUpdate time.Time
 	NextUpdate time.Time // zero when absent
+	// InvalidSince is when the key is known or suspected to have been compromised; zero when not said.
+	InvalidSince time.Time
 
 	id certID
 }
@@ -305,7 +307,11 @@ func parseStatement(in cryptobyte.String) (OCSPStatement, error) {
 			return s, untrusted("the extensions of an OCSP statement are malformed")
 		}
 		for _, e := range list {
-			if e.Critical {
+			if e.ID == oidInvalidity {
+				if s.InvalidSince, has = readInvalidity(e.Value); !has {
+					return s, untrusted("an invalidityDate is malformed")
+				}
+			} else if e.Critical {
 				return s, untrusted("an OCSP statement has the unknown critical extension " + string(e.ID))
 			}
 		}

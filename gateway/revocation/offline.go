@@ -3,6 +3,7 @@ package revocation
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"time"
 
 	"egov-gateway/gateway"
@@ -22,6 +23,8 @@ type OfflineOptions struct {
 	Scope      Scope         // "" means ScopePath
 	Skew       time.Duration // 0 means [DefaultSkew]
 	OCSPMaxAge time.Duration // of answers without nextUpdate; 0 means [DefaultOCSPMaxAge]
+	// AllowGOST2004 takes answers of responders with keys of GOST 34.310-2004; for archives only.
+	AllowGOST2004 bool
 }
 
 // Offline judges a path by the given evidence alone, at an instant that may be long ago: lists
@@ -65,7 +68,7 @@ func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]by
 	if listed.state == revoked {
 		return listed, listed.err()
 	}
-	v, err := newVerifier(Issuer{Certificate: issuer, AcceptSHA1: true}, o.Skew, o.OCSPMaxAge)
+	v, err := newVerifier(Issuer{Certificate: issuer, AcceptSHA1: true, AllowGOST2004: o.AllowGOST2004}, o.Skew, o.OCSPMaxAge)
 	if err != nil {
 		return finding{}, gateway.Errorf(gateway.Internal, "%w", err)
 	}
@@ -81,7 +84,9 @@ func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]by
 	}
 	said, failure := worst(v, cert, answers, at)
 	if held.base == nil {
-		held.trouble = troubles
+		if troubles != nil {
+			held.trouble = troubles
+		}
 	}
 	var fresh error
 	listed.evidence.UsableUntil, fresh = held.fresh(forever, at)
@@ -133,6 +138,7 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 		case c.ThisUpdate.After(at.Add(o.Skew)):
 			err = gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after the instant judged")
 		default:
+			c.SHA256 = sha256.Sum256(raw)
 			err = c.index()
 		}
 		if err != nil {
@@ -150,5 +156,5 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 	if l.base == nil && l.delta != nil {
 		trouble = cmp.Or(trouble, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
 	}
-	return l, trouble
+	return l.ready(), trouble
 }

@@ -12,6 +12,8 @@ import (
 	"egov-gateway/gateway/trust"
 )
 
+var errNoResponder = gateway.Errorf(gateway.StatusUnavailable, "no responder is configured")
+
 // responder returns what OCSP says of a certificate, from memory when that is fresh.
 func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certificate, now time.Time) (finding, error) {
 	if m, ok := s.memory.recall(cert.Serial); ok && !now.After(m.until) {
@@ -21,7 +23,7 @@ func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certific
 		return m.finding, m.failure
 	}
 	if len(s.issuer.OCSP) == 0 {
-		return finding{}, gateway.Errorf(gateway.StatusUnavailable, "no responder is configured")
+		return finding{}, errNoResponder
 	}
 	select {
 	case r := <-c.ask(ctx, s, cert, false):
@@ -48,7 +50,11 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 	if m, ok := s.memory.recall(cert.Serial); !ahead && ok && !c.now().After(m.until) {
 		return m.finding, m.failure
 	}
-	f, err := c.race(ctx, s, cert.Serial)
+	f, lent := c.borrowed(ctx, s, cert, ahead)
+	var err error
+	if !lent {
+		f, err = c.race(ctx, s, cert.Serial)
+	}
 	now := c.now()
 	if err != nil {
 		if gateway.ReasonOf(err) == gateway.StatusUnavailable {
@@ -71,7 +77,12 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 	case neverIssued, unknown:
 		until = now.Add(unknownFor)
 	}
-	return s.memory.learn(cert.Serial, f, until, renew), nil
+	if !lent {
+		c.lend(s, cert.Serial, f, until)
+	}
+	holds := s.memory.learn(cert.Serial, f, until, renew)
+	c.late(s, cert.Serial, holds)
+	return holds, nil
 }
 
 // race asks the responders in their order: the next one when the last failed or is slow. The
@@ -139,6 +150,6 @@ func (c *Checker) exchange(ctx context.Context, s *source, i int, serial []byte)
 		f, err = s.verifier.judge(raw, serial, nonce, now)
 	}
 	s.breakers[i].record(err == nil, now)
-	c.metrics.asked(s, err, now.Sub(start))
+	c.metrics.asked(s, i, err, now.Sub(start))
 	return f, err
 }

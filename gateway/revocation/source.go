@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,9 +17,12 @@ import (
 
 // A source is everything that is known about the certificates of one issuer.
 type source struct {
-	issuer   Issuer
-	label    string // for metrics and logs
-	verifier verifier
+	configured Issuer // as it was given
+	issuer     Issuer
+	label      string // for metrics and logs
+	keyHash    string // hex SHA-256 of the issuer's key, in names of the shared layer
+	verifier   verifier
+	ledger     *ledger // nil when nobody wants to hear of late revocations
 
 	ages     ages
 	memory   *memory
@@ -27,8 +31,18 @@ type source struct {
 
 	incident atomic.Pointer[incident]
 
+	// responder is the delegate whose signature counted last.
+	responder atomic.Pointer[trust.Certificate]
+
 	loading sync.Mutex // one load of a list at a time
 	lists   atomic.Pointer[lists]
+	tags    [2]tag // of the full and the delta list; guarded by loading
+}
+
+// A tag is what the publisher called the list that is held.
+type tag struct {
+	etag   string
+	sha256 [32]byte
 }
 
 // ages say how long evidence of one issuer is believed.
@@ -40,6 +54,20 @@ type ages struct {
 type lists struct {
 	base, delta *CRL
 	trouble     error
+
+	together bool     // what combined says
+	proof    Evidence // what evidence says
+}
+
+var errNoList = gateway.Errorf(gateway.StatusUnavailable, "no CRL was ever loaded")
+
+// ready works out what every look-up would work out again. Call it after the last change.
+func (l *lists) ready() *lists {
+	l.together, l.proof = l.combined(), l.evidence()
+	if l.trouble == nil {
+		l.trouble = errNoList
+	}
+	return l
 }
 
 // combined reports whether the delta may be read together with the base: it completes that
@@ -69,9 +97,9 @@ func (l *lists) find(serial []byte) (finding, error) {
 		return l.said(revoked, inBase), nil
 	case delta && inDelta.permanent():
 		return l.said(revoked, inDelta), nil
-	case delta && l.combined() && inDelta.reason == RemoveFromCRL:
+	case delta && l.together && inDelta.reason == RemoveFromCRL:
 		return l.said(good, none), nil
-	case delta && l.combined():
+	case delta && l.together:
 		return l.said(held, inDelta), nil
 	case base:
 		return l.said(held, inBase), nil
@@ -80,7 +108,7 @@ func (l *lists) find(serial []byte) (finding, error) {
 }
 
 func (l *lists) said(s state, e entry) finding {
-	return finding{state: s, reason: e.reason, revokedAt: e.at, evidence: l.evidence()}
+	return finding{state: s, reason: e.reason, revokedAt: e.at, invalidSince: e.invalid, evidence: l.proof}
 }
 
 // evidence names the lists by number and digest.
@@ -100,17 +128,14 @@ func (l *lists) evidence() Evidence {
 // fresh tells until when the lists prove a certificate good, or why they do not.
 func (l *lists) fresh(a ages, now time.Time) (time.Time, error) {
 	if l.base == nil {
-		if l.trouble != nil {
-			return time.Time{}, l.trouble
-		}
-		return time.Time{}, gateway.Errorf(gateway.StatusUnavailable, "no CRL was ever loaded")
+		return time.Time{}, l.trouble
 	}
 	latest := now.Add(a.skew)
-	if l.base.ThisUpdate.After(latest) || l.combined() && l.delta.ThisUpdate.After(latest) {
+	if l.base.ThisUpdate.After(latest) || l.together && l.delta.ThisUpdate.After(latest) {
 		return time.Time{}, gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after now")
 	}
 	until := earliest(l.base.NextUpdate, l.base.ThisUpdate.Add(a.crl))
-	if l.combined() {
+	if l.together {
 		if u := earliest(l.base.NextUpdate, l.delta.NextUpdate, l.delta.ThisUpdate.Add(a.delta)); u.After(until) {
 			until = u
 		}
@@ -132,7 +157,7 @@ func earliest(t time.Time, more ...time.Time) time.Time {
 
 // load verifies a downloaded list and swaps it in. Whatever is refused leaves the list held
 // in its place: a zero-byte, truncated or forged download never replaces a good table.
-func (s *source) load(raw []byte, asDelta bool, now time.Time) error {
+func (s *source) load(raw []byte, etag string, asDelta bool, now time.Time) error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	held := *s.lists.Load()
@@ -147,8 +172,29 @@ func (s *source) load(raw []byte, asDelta bool, now time.Time) error {
 	default:
 		return err
 	}
-	s.lists.Store(&held)
+	s.lists.Store(held.ready())
+	if err == nil {
+		s.tags[index(asDelta)] = tag{etag, c.SHA256}
+	}
 	return err
+}
+
+func index(delta bool) int {
+	if delta {
+		return 1
+	}
+	return 0
+}
+
+// tagOf returns what the publisher called the list that is held now.
+func (s *source) tagOf(delta bool) string {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	l, t := s.lists.Load(), s.tags[index(delta)]
+	if held := [2]*CRL{l.base, l.delta}[index(delta)]; held == nil || held.SHA256 != t.sha256 {
+		return ""
+	}
+	return t.etag
 }
 
 // admit returns the list held already when raw is the same again.
@@ -161,7 +207,7 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && old.SHA256 == c.SHA256 {
+	if c.SHA256 = sha256.Sum256(raw); old != nil && old.SHA256 == c.SHA256 {
 		return old, nil
 	}
 	if err := c.SignedBy(s.issuer.Certificate); err != nil {
@@ -188,7 +234,11 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 	case old != nil && (compareNumbers(c.Number, old.Number) < 0 || c.ThisUpdate.Before(old.ThisUpdate)):
 		return nil, gateway.Errorf(gateway.EvidenceRollback, "CRL number %s after %s", c.NumberHex(), old.NumberHex())
 	}
-	return c, c.index()
+	if err := c.index(); err != nil {
+		return nil, err
+	}
+	c.release()
+	return c, nil
 }
 
 func scopeOf(c *CRL) []byte {
@@ -234,7 +284,7 @@ func newVerifier(i Issuer, skew, maxAge time.Duration) (verifier, error) {
 	if i.Certificate == nil {
 		return verifier{}, errors.New("an issuer without certificate")
 	}
-	direct, err := trust.New(trust.Config{Anchors: []trust.Anchor{{Certificate: i.Certificate}}})
+	direct, err := trust.New(trust.Config{Anchors: []trust.Anchor{{Certificate: i.Certificate}}, AllowGOST2004: i.AllowGOST2004})
 	return verifier{
 		issuer: i.Certificate, direct: direct, pinned: i.Responders, skew: skew, maxAge: maxAge,
 		sha1: i.AcceptSHA1, needNonce: i.RequireNonce,

@@ -1,8 +1,11 @@
 package revocation
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	mathbits "math/bits"
+	"slices"
 	"time"
 )
 
@@ -31,59 +34,116 @@ type table struct {
 	seed    maphash.Seed
 	records []byte   // serial right-aligned in 20 octets, seconds since 1970, reason
 	slots   []uint32 // 1 + number of the record, below an octet of the hash; 0 is free
+	shift   int      // of a hash to the index of its slot
+
+	repeated int // records that say no more than an earlier one
+	// invalid holds the invalidityDate, in seconds since 1970, of the few records that have one.
+	invalid map[uint32]int64
 }
 
 // An entry is what a CRL says of a serial number.
 type entry struct {
-	at     time.Time
-	reason CRLReason
+	at      time.Time
+	reason  CRLReason
+	invalid time.Time // since when the key was not to be trusted; zero when not said
 }
 
 func (e entry) permanent() bool { return e.reason != CertificateHold && e.reason != RemoveFromCRL }
 
-// newTable makes room for n entries with a load of at most one half.
+// newTable makes room for the records of about n entries.
 func newTable(n int) *table {
-	size := 8
-	for size < 2*n {
-		size *= 2
-	}
-	return &table{seed: maphash.MakeSeed(), records: make([]byte, 0, n*recordSize), slots: make([]uint32, size)}
+	return &table{seed: maphash.MakeSeed(), records: make([]byte, 0, n*recordSize)}
 }
 
-func (t *table) len() int { return len(t.records) / recordSize }
+func (t *table) len() int { return len(t.records)/recordSize - t.repeated }
+
+// add takes an entry; find sees it after build. seconds outside 1970-2106 are clamped: the
+// instant is for people, the reason decides.
+func (t *table) add(e listed) {
+	n := len(t.records)
+	if n+recordSize > cap(t.records) {
+		t.records = slices.Grow(t.records, n/2+recordSize)
+	}
+	t.records = t.records[:n+recordSize]
+	r := (*[recordSize]byte)(t.records[n:])
+	copy(r[serialSize-len(e.serial):], e.serial)
+	binary.BigEndian.PutUint32(r[serialSize:], uint32(min(max(e.seconds, 0), 1<<32-1)))
+	r[serialSize+4] = byte(e.reason)
+	if e.hasInvalid {
+		if t.invalid == nil {
+			t.invalid = make(map[uint32]int64)
+		}
+		t.invalid[uint32(n/recordSize)] = e.invalid
+	}
+}
+
+// partBits is the number of bits of a slot's index inside one part of the slots: 64 KiB, which
+// the nearest cache but one holds beside everything else.
+const partBits = 14
+
+// build makes the slots, with a load of at most one half. A million records fall anywhere in
+// megabytes of slots, and waiting for memory would be most of the work; so they are sorted by
+// the part of the slots they belong to first, and the parts are filled one after the other.
+func (t *table) build() {
+	n := len(t.records) / recordSize
+	bits := max(3, mathbits.Len(uint(max(2*n, 1)-1)))
+	t.shift = 64 - bits
+	t.slots = make([]uint32, 1<<bits)
+	parts := 1 << max(bits-partBits, 0)
+	ends := make([]uint32, parts+1)
+	hashes := make([]uint64, n)
+	part := func(hash uint64) uint64 { return hash >> 32 >> (32 - (bits - partBits)) }
+	if parts == 1 {
+		part = func(uint64) uint64 { return 0 }
+	}
+	for i := range hashes {
+		hashes[i] = maphash.Bytes(t.seed, t.records[i*recordSize:][:serialSize])
+		ends[part(hashes[i])+1]++
+	}
+	for i := 1; i <= parts; i++ {
+		ends[i] += ends[i-1]
+	}
+	order := make([]uint32, n)
+	for i, hash := range hashes {
+		p := part(hash)
+		order[ends[p]] = uint32(i)
+		ends[p]++
+	}
+	for _, i := range order {
+		t.place(hashes[i], int(i))
+	}
+}
+
+// place puts record number n into the slots; of two for one serial the permanent one counts.
+func (t *table) place(hash uint64, n int) {
+	record := t.records[n*recordSize:][:recordSize]
+	i, mark := t.slot(hash, record)
+	if s := t.slots[i]; s != 0 {
+		t.repeated++
+		if reason := CRLReason(record[serialSize+4]); (entry{reason: reason}).permanent() {
+			first := s&maxRecords - 1
+			t.records[int(first)*recordSize+serialSize+4] = byte(reason)
+			if seconds, ok := t.invalid[uint32(n)]; ok {
+				t.invalid[first] = seconds
+			}
+		}
+		return
+	}
+	t.slots[i] = mark | uint32(n+1)
+}
 
 // slot returns the slot of serial, or the free one where it belongs, and the mark to put there.
 // The upper octet of a slot is part of the hash, so that a record, which is likely in no
 // cache, is read only when it is the right one.
-func (t *table) slot(serial *[serialSize]byte) (at int, mark uint32) {
-	hash := maphash.Bytes(t.seed, serial[:])
+func (t *table) slot(hash uint64, serial []byte) (at int, mark uint32) {
 	mask := len(t.slots) - 1
-	mark = uint32(hash>>56) << 24
-	for i := int(hash) & mask; ; i = (i + 1) & mask {
+	mark = uint32(hash&0xff) << 24
+	for i := int(hash >> t.shift); ; i = (i + 1) & mask {
 		n := t.slots[i]
-		if n == 0 || n&^maxRecords == mark && [serialSize]byte(t.records[int(n&maxRecords-1)*recordSize:]) == *serial {
+		if n == 0 || n&^maxRecords == mark && bytes.Equal(t.records[int(n&maxRecords-1)*recordSize:][:serialSize], serial[:serialSize]) {
 			return i, mark
 		}
 	}
-}
-
-// add takes an entry; of two for one serial the permanent one stays. seconds outside
-// 1970-2106 are clamped: the instant is for people, the reason decides.
-func (t *table) add(serial []byte, seconds int64, reason CRLReason) {
-	var key [serialSize]byte
-	copy(key[serialSize-len(serial):], serial)
-	i, mark := t.slot(&key)
-	if n := t.slots[i]; n != 0 {
-		old := t.records[int(n&maxRecords-1)*recordSize:]
-		if (entry{reason: reason}).permanent() {
-			old[serialSize+4] = byte(reason)
-		}
-		return
-	}
-	t.records = append(t.records, key[:]...)
-	t.records = binary.BigEndian.AppendUint32(t.records, uint32(min(max(seconds, 0), 1<<32-1)))
-	t.records = append(t.records, byte(reason))
-	t.slots[i] = mark | uint32(t.len())
 }
 
 // find looks serial up, given as magnitude of at most twenty octets.
@@ -91,13 +151,16 @@ func (t *table) find(serial []byte) (entry, bool) {
 	if len(serial) > serialSize {
 		return entry{}, false
 	}
-	var key [serialSize]byte
-	copy(key[serialSize-len(serial):], serial)
-	i, _ := t.slot(&key)
+	key := keyOf(serial)
+	i, _ := t.slot(maphash.Bytes(t.seed, key[:]), key[:])
 	n := t.slots[i]
 	if n == 0 {
 		return entry{}, false
 	}
 	r := t.records[int(n&maxRecords-1)*recordSize+serialSize:]
-	return entry{time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), CRLReason(r[4])}, true
+	e := entry{at: time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), reason: CRLReason(r[4])}
+	if seconds, ok := t.invalid[n&maxRecords-1]; ok {
+		e.invalid = time.Unix(seconds, 0).UTC()
+	}
+	return e, true
 }

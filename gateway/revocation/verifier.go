@@ -40,7 +40,9 @@ type finding struct {
 	state     state
 	reason    CRLReason
 	revokedAt time.Time
-	evidence  Evidence
+	// invalidSince is when the key stopped to be trustworthy; zero when nobody said.
+	invalidSince time.Time
+	evidence     Evidence
 }
 
 func (f finding) err() error {
@@ -68,6 +70,8 @@ type verifier struct {
 	// clean reports whether the issuer's fresh CRL exists and does not list serial; listed, whether
 	// any CRL held lists it.
 	clean, listed func(serial []byte) bool
+	// signer, if set, is told of the responder's certificate behind every answer that verified.
+	signer func(*trust.Certificate)
 }
 
 // judge verifies an answer about serial (RFC 6960 §3.2) and returns what it proves at now. nonce
@@ -87,7 +91,7 @@ func (v *verifier) judge(raw []byte, serial, nonce []byte, now time.Time) (findi
 	if err != nil {
 		return finding{}, err
 	}
-	f := finding{state: good, reason: s.Reason, revokedAt: s.RevokedAt}
+	f := finding{state: good, reason: s.Reason, revokedAt: s.RevokedAt, invalidSince: s.InvalidSince}
 	switch {
 	case s.Status == StatusUnknown:
 		f.state = unknown
@@ -163,6 +167,9 @@ func (v *verifier) signed(a *OCSPAnswer, now time.Time) error {
 		}
 		err := a.algorithm.Verify(r.Key, a.tbs, a.signature)
 		if err == nil {
+			if v.signer != nil && !r.Equal(v.issuer) {
+				v.signer(r)
+			}
 			return nil
 		}
 		failure = gateway.Errorf(gateway.EvidenceUntrusted, "the OCSP answer's signature: %s", gateway.DetailOf(err))

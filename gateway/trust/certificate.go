@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"time"
@@ -69,7 +70,11 @@ type Certificate struct {
 	unprocessedPolicy bool
 	unknownCritical   OID
 	directoryNames    []Name // of subjectAltName
+	fingerprint       [sha256.Size]byte
 }
+
+// Fingerprint returns the SHA-256 of the whole DER, by which caches know the certificate.
+func (c *Certificate) Fingerprint() [sha256.Size]byte { return c.fingerprint }
 
 // SerialHex returns the serial number in lower-case hex without leading zero octets.
 func (c *Certificate) SerialHex() string { return hex.EncodeToString(c.Serial) }
@@ -118,6 +123,7 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	if err := c.crossCheck(der); err != nil {
 		return nil, err
 	}
+	c.fingerprint = sha256.Sum256(der)
 	return c, nil
 }
 

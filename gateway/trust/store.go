@@ -3,11 +3,12 @@
 // were used for (RFC 5280; «условие 2» of the regulation, without identity and revocation).
 //
 // Reading and judging are apart: [ParseCertificate] accepts one encoding of one certificate,
-// [Store.Judge] makes three checks that do not hide each other. RSA keys are verified; those of
-// other kinds are read, named, and refuse every signature.
+// [Store.Judge] makes three checks that do not hide each other. RSA and GOST keys are
+// verified; ECDSA keys are read, named, and refuse every signature.
 package trust
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -42,16 +43,34 @@ type Config struct {
 	// Policies lists arcs of certificate policies; a signer's certificate must have one of them or
 	// one below. nil means 1.2.398.3.3.2, the NCA's; an empty list accepts every policy.
 	Policies []OID
+	// AllowGOST2004 accepts paths with keys of GOST 34.310-2004, the algorithm of the past; for
+	// archives only.
+	AllowGOST2004 bool
+	// Memory bounds the octets in which paths that were found are remembered; 0 means [DefaultMemory].
+	Memory int
 }
 
-// A Store judges certificates. It is immutable and safe for concurrent use; to change the
-// anchors of a running program, make another one and swap the pointer.
+// DefaultMemory is enough for the paths of about three thousand certificates.
+const DefaultMemory = 32 << 20
+
+// A Store judges certificates. It never changes its mind and is safe for concurrent use; to
+// change the anchors of a running program, make another one and swap the pointer: what was
+// found under the old anchors goes with them.
 type Store struct {
 	anchors   []Anchor
 	known     []*Certificate // anchors first
 	bySubject map[string][]*Certificate
 	policies  []OID
 	edges     map[edge]error // signatures among known certificates, checked once
+	past      bool           // AllowGOST2004
+	found     *Memory[remembered]
+}
+
+// remembered is a path of configured CAs below which a certificate was found, and the time in
+// which all those CAs are valid: nothing else of a path depends on the instant.
+type remembered struct {
+	path     *Path
+	from, to time.Time
 }
 
 type edge struct{ child, issuer *Certificate }
@@ -61,7 +80,8 @@ func New(c Config) (*Store, error) {
 	if len(c.Anchors) == 0 {
 		return nil, errors.New("trust: Config.Anchors is empty: nothing could ever be accepted")
 	}
-	s := &Store{anchors: slices.Clone(c.Anchors), bySubject: make(map[string][]*Certificate), policies: c.Policies, edges: make(map[edge]error)}
+	s := &Store{anchors: slices.Clone(c.Anchors), bySubject: make(map[string][]*Certificate), policies: c.Policies, edges: make(map[edge]error), past: c.AllowGOST2004,
+		found: NewMemory[remembered](cmp.Or(c.Memory, DefaultMemory))}
 	if s.policies == nil {
 		s.policies = defaultPolicies
 	}
@@ -149,9 +169,34 @@ func (s *Store) Judge(leaf *Certificate, o JudgeOptions) Judgement {
 		}
 		return j
 	}
+	at := o.At.Truncate(time.Second)
+	if r, ok := s.found.Get(leaf.fingerprint); ok && !at.Before(r.from) && !at.After(r.to) {
+		j.Path = r.path
+		return j
+	}
 	b := builder{store: s, at: o.At, untrusted: o.Untrusted, checks: MaxSignatureChecks}
-	j.Path, j.PathErr = b.build(leaf)
+	if j.Path, j.PathErr = b.build(leaf); j.Path != nil {
+		s.remember(leaf, j.Path)
+	}
 	return j
+}
+
+// remember keeps a path unless it leads through a certificate that came with a document: the
+// next document may come without it and must not be judged by what others sent.
+func (s *Store) remember(leaf *Certificate, p *Path) {
+	r := remembered{path: p, from: time.Time{}, to: time.Unix(1<<40, 0)}
+	for _, c := range p.Certificates[1:] {
+		if !slices.Contains(s.known, c) {
+			return
+		}
+		if c.NotBefore.After(r.from) {
+			r.from = c.NotBefore
+		}
+		if c.NotAfter.Before(r.to) {
+			r.to = c.NotAfter
+		}
+	}
+	s.found.Put(leaf.fingerprint, r, leaf.footprint())
 }
 
 func validity(leaf *Certificate, at time.Time) error {

@@ -4,10 +4,12 @@
 package verification
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
@@ -22,12 +24,24 @@ type Revocation interface {
 	Check(ctx context.Context, path *trust.Path, at time.Time) (revocation.Evidence, error)
 }
 
+// Proving is a Revocation that also judges by what was proven earlier ([Want.Proven]).
+type Proving interface {
+	CheckProven(ctx context.Context, path *trust.Path, at, proven time.Time) (revocation.Evidence, error)
+}
+
+// Steady is a Revocation that watches the clock. While it returns an error, no certificate is
+// called expired or not yet valid.
+type Steady interface{ Steady() error }
+
 // Config is what a Verifier needs.
 type Config struct {
 	Trust *trust.Store // required
 	// Revocation is asked for every signer. nil leaves the check out, which only the command
 	// line may ask for; the service always has one.
 	Revocation Revocation
+	// Memory bounds the octets in which what never changes of a certificate is remembered; 0 means
+	// [DefaultMemory].
+	Memory int
 	// AllowGOST2004 accepts the algorithms of the past; for archives only.
 	AllowGOST2004 bool
 	// Observe, if set, is told of every judgement.
@@ -37,20 +51,35 @@ type Config struct {
 // A Verifier is safe for concurrent use.
 type Verifier struct {
 	c     Config
+	trust atomic.Pointer[trust.Store]
 	cache *xmlsig.CertificateCache
+	seen  *trust.Memory[*passed]
 }
+
+// DefaultMemory is enough for some ten thousand certificates.
+const DefaultMemory = 16 << 20
 
 // New makes a Verifier.
 func New(c Config) (*Verifier, error) {
 	if c.Trust == nil {
 		return nil, errors.New("verification: Config.Trust is required")
 	}
-	return &Verifier{c, xmlsig.NewCertificateCache(0)}, nil
+	v := &Verifier{c: c, cache: xmlsig.NewCertificateCache(0), seen: trust.NewMemory[*passed](cmp.Or(c.Memory, DefaultMemory))}
+	v.trust.Store(c.Trust)
+	return v, nil
 }
+
+// SetTrust replaces anchors, issuers and policies while the verifier runs. Decisions that
+// begin after it returns know nothing of the old ones.
+func (v *Verifier) SetTrust(s *trust.Store) { v.trust.Store(s) }
 
 // Want says who must have signed.
 type Want struct {
-	At      time.Time // the instant of receipt: the claimed signing time is never used
+	At time.Time // the instant of receipt: the claimed signing time is never used
+	// Proven, when set, is an earlier instant at which the document is proven to have existed, by
+	// a verified timestamp or the journal (archives). Validity is then judged at that instant, and
+	// what was revoked later counts as good; see [revocation.Checker.CheckProven].
+	Proven  time.Time
 	Purpose trust.Purpose
 	Pinned  *trust.Certificate
 	// Citizen or Organisation, when set, must be whom the certificate names (R4a).
@@ -85,7 +114,8 @@ func (v *Verifier) OpenAs(doc []byte, maxBytes int, profile xmlsig.Profile) (*Do
 	return &Document{s}, nil
 }
 
-// An Outcome is the verdict with what proves it.
+// An Outcome is the verdict with what proves it. Checks and Signers of its verdict may be
+// shared with other outcomes: read them only.
 type Outcome struct {
 	Verdict  gateway.Verdict
 	Holder   identity.Holder
@@ -127,12 +157,14 @@ func (v *Verifier) Judge(ctx context.Context, d *Document, w Want) Outcome {
 	var out Outcome
 	for i, sig := range d.Signed.Signatures() {
 		one := v.judge(ctx, sig.Certificate, w)
+		one.Verdict.Signers = slices.Clone(one.Verdict.Signers)
 		one.Verdict.Signers[0].Algorithm = sig.Algorithm
 		if i == 0 {
 			out = one
 			continue
 		}
-		out.Verdict.Signers = append(out.Verdict.Signers, one.Verdict.Signers[0])
+		out.Verdict.Signers = append(slices.Clip(out.Verdict.Signers), one.Verdict.Signers[0])
+		out.Verdict.Checks = slices.Clone(out.Verdict.Checks)
 		for n, k := range one.Verdict.Checks {
 			if out.Verdict.Checks[n].Status == gateway.Verified {
 				out.Verdict.Checks[n] = k
@@ -157,7 +189,15 @@ func (v *Verifier) JudgeCertificate(ctx context.Context, c *trust.Certificate, w
 }
 
 func (v *Verifier) judge(ctx context.Context, c *trust.Certificate, w Want) Outcome {
-	j := v.c.Trust.Judge(c, trust.JudgeOptions{At: w.At, Purpose: w.Purpose, Untrusted: w.Untrusted, Pinned: w.Pinned})
+	at := w.At
+	if !w.Proven.IsZero() {
+		at = w.Proven
+	}
+	j := v.trust.Load().Judge(c, trust.JudgeOptions{At: at, Purpose: w.Purpose, Untrusted: w.Untrusted, Pinned: w.Pinned})
+	if out, ok := v.again(ctx, c, &j, &w); ok {
+		return out
+	}
+	v.steady(&j)
 	out := Outcome{Verdict: gateway.Verdict{At: w.At}}
 	test := j.Path != nil && j.Path.Test
 	holder, holderErr := identity.Of(c, test)
@@ -175,7 +215,7 @@ func (v *Verifier) judge(ctx context.Context, c *trust.Certificate, w Want) Outc
 	case j.Path == nil || j.ValidityErr != nil || j.PurposeErr != nil || identityErr != nil:
 		add(gateway.Check{Name: gateway.CheckRevocation, Status: gateway.Indeterminate})
 	default:
-		ev, err := v.c.Revocation.Check(ctx, j.Path, w.At)
+		ev, err := v.revocation(ctx, j.Path, &w)
 		k := check(gateway.CheckRevocation, err)
 		k.Evidence = ev.Method
 		out.Evidence = ev
@@ -185,7 +225,34 @@ func (v *Verifier) judge(ctx context.Context, c *trust.Certificate, w Want) Outc
 		Subject: c.Subject.String(), IIN: holder.IIN, BIN: holder.BIN, Serial: c.SerialHex(),
 		Algorithm: string(c.Key.Kind()), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 	}}
+	v.remember(c, j.Path, &out)
 	return out
+}
+
+func (v *Verifier) revocation(ctx context.Context, path *trust.Path, w *Want) (revocation.Evidence, error) {
+	if w.Proven.IsZero() {
+		return v.c.Revocation.Check(ctx, path, w.At)
+	}
+	if p, ok := v.c.Revocation.(Proving); ok {
+		return p.CheckProven(ctx, path, w.At, w.Proven)
+	}
+	return revocation.Evidence{}, gateway.Errorf(gateway.ConfigInvalid, "this way of checking revocation knows nothing of earlier instants")
+}
+
+// steady takes back what was judged by a clock that cannot be relied upon.
+func (v *Verifier) steady(j *trust.Judgement) {
+	s, ok := v.c.Revocation.(Steady)
+	if !ok || j.ValidityErr == nil && gateway.ReasonOf(j.PathErr) != gateway.IssuerExpired {
+		return
+	}
+	if err := s.Steady(); err != nil {
+		if j.ValidityErr != nil {
+			j.ValidityErr = err
+		}
+		if gateway.ReasonOf(j.PathErr) == gateway.IssuerExpired {
+			j.PathErr = err
+		}
+	}
 }
 
 func (v *Verifier) bind(c *trust.Certificate, w Want, test bool, holderErr error) error {
@@ -202,6 +269,6 @@ func (v *Verifier) bind(c *trust.Certificate, w Want, test bool, holderErr error
 
 // Fingerprint is the hex SHA-256 of a certificate, to name it in logs.
 func Fingerprint(c *trust.Certificate) string {
-	sum := sha256.Sum256(c.Raw)
+	sum := c.Fingerprint()
 	return hex.EncodeToString(sum[:])
 }

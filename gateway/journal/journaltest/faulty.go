@@ -23,6 +23,18 @@ type Faulty struct {
 	journal.Store
 	mu   sync.Mutex
 	next map[string]Mode // guarded by mu
+	skip map[string]int  // guarded by mu: calls that still pass before the one that fails
+}
+
+// FailNth lets n calls of method pass and fails the one after them, once.
+func (f *Faulty) FailNth(method string, n int, m Mode) {
+	f.Fail(method, m)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.skip == nil {
+		f.skip = map[string]int{}
+	}
+	f.skip[method] = n
 }
 
 // Fail makes the next call of method ("Create", "Claim", "Advance", "Signal", "Get") fail once.
@@ -38,7 +50,12 @@ func (f *Faulty) Fail(method string, m Mode) {
 func (f *Faulty) fault(method string, do func()) error {
 	f.mu.Lock()
 	m, armed := f.next[method]
-	delete(f.next, method)
+	if armed && f.skip[method] > 0 {
+		f.skip[method]--
+		armed = false
+	} else {
+		delete(f.next, method)
+	}
 	f.mu.Unlock()
 	if !armed {
 		do()

@@ -1,7 +1,9 @@
 // Package sqlitejournal keeps the journal in one SQLite file: the embedded default.
 //
 // One goroutine writes, grouping the calls that wait into one transaction; readers have
-// connections of their own. WAL with synchronous=FULL: a commit returns after fsync.
+// connections of their own. WAL with synchronous=FULL: a commit returns after fsync. Bodies
+// lie in append-only segment files beside the database and are synced before the
+// transaction that names them.
 package sqlitejournal
 
 import (
@@ -48,9 +50,15 @@ type Store struct {
 	lock  *os.File
 	write *sql.DB
 	read  *sql.DB
+	segs  *segments
+
+	conn *sql.Conn            // the writer's connection; used by the writer alone
+	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
+	look *sql.Stmt            // the idle look for due work of one shard
 
 	calls chan *call
 	done  chan struct{} // closed when the writer has ended
+	stop  chan struct{} // closed to end the checkpoints
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -61,11 +69,64 @@ var (
 	_ journal.Audit = (*Store)(nil)
 )
 
+// A call is one write. do answers what the contract names before its first write; an error
+// after that is one of the engine and fails the whole group.
 type call struct {
-	do   func(tx *sql.Tx) error
+	do   func(w *writing) error
 	err  error
 	done chan struct{}
 }
+
+// A writing is the transaction that a group shares.
+type writing struct {
+	s      *Store
+	bodies batch
+}
+
+// engineError marks what fails a whole group.
+type engineError struct{ error }
+
+// background: a statement inside the shared transaction is never cut short by one caller's
+// context, because an interrupted statement may roll back the whole group.
+var background = context.Background()
+
+func (w *writing) prepared(query string) (*sql.Stmt, error) {
+	if st, ok := w.s.stmt[query]; ok {
+		return st, nil
+	}
+	st, err := w.s.conn.PrepareContext(background, query)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	w.s.stmt[query] = st
+	return st, nil
+}
+
+// exec writes.
+func (w *writing) exec(query string, args ...any) (sql.Result, error) {
+	st, err := w.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	res, err := st.ExecContext(background, args...)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	return res, nil
+}
+
+// row reads one row.
+func (w *writing) row(query string, args ...any) scanner {
+	st, err := w.prepared(query)
+	if err != nil {
+		return failed{err}
+	}
+	return st.QueryRowContext(background, args...)
+}
+
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error { return f.err }
 
 // Open opens or makes the journal in c.Dir, and frees the leases that a process which ended
 // without recording its work has left. The errors are sentences for an operator: the
@@ -89,12 +150,13 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, calls: make(chan *call, 4*c.Group), done: make(chan struct{})}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, 4*c.Group), done: make(chan struct{}), stop: make(chan struct{})}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
 	}
 	go s.writer()
+	go s.checkpoints()
 	return s, nil
 }
 
@@ -104,7 +166,7 @@ func (s *Store) open(file string) error {
 	dsn := func(mode string) string {
 		q := url.Values{"_pragma": {"busy_timeout(5000)", "foreign_keys(1)"}}
 		if mode == "rw" {
-			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "journal_size_limit(67108864)")
+			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(0)")
 			q.Set("_txlock", "immediate")
 		} else {
 			q["_pragma"] = append(q["_pragma"], "query_only(1)")
@@ -115,7 +177,7 @@ func (s *Store) open(file string) error {
 	if s.write, err = sql.Open("sqlite", dsn("rw")); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
-	s.write.SetMaxOpenConns(1)
+	s.write.SetMaxOpenConns(2) // the writer and the checkpoints
 	var version int
 	if err := s.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return fmt.Errorf("journal: the file %s is damaged or not a journal: %w", file, err)
@@ -145,6 +207,15 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.read.SetMaxOpenConns(4)
+	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
+	if s.segs, err = openSegments(filepath.Join(s.cfg.Dir, "bodies")); err != nil {
+		return fmt.Errorf("journal: the bodies in %s cannot be opened: %w", s.cfg.Dir, err)
+	}
+	if s.conn, err = s.write.Conn(background); err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
 	return nil
 }
 
@@ -165,7 +236,7 @@ func syncDir(dir string) error {
 }
 
 // submit hands one call to the writer and waits until its transaction is on disk.
-func (s *Store) submit(ctx context.Context, do func(tx *sql.Tx) error) error {
+func (s *Store) submit(ctx context.Context, do func(w *writing) error) error {
 	c := &call{do: do, done: make(chan struct{})}
 	s.mu.RLock()
 	if s.closed {
@@ -202,51 +273,62 @@ func (s *Store) writer() {
 			}
 		}
 		start := time.Now()
-		s.commit(group)
+		err := s.commit(group)
+		for _, c := range group {
+			if err != nil {
+				c.err = gateway.Errorf(gateway.JournalUnavailable, "commit: %w", err)
+			}
+			close(c.done)
+		}
 		if s.cfg.Committed != nil {
 			s.cfg.Committed(len(group), time.Since(start))
 		}
 	}
 }
 
-// commit runs a group in one transaction, each call in a savepoint of its own. Nobody is
-// answered before COMMIT returned; when the engine itself fails, all of the group fail.
-func (s *Store) commit(group []*call) {
-	fail := func(err error) {
-		for _, c := range group {
-			c.err = gateway.Errorf(gateway.JournalUnavailable, "commit: %w", err)
-			close(c.done)
+// commit runs a group in one transaction. Nobody is answered before COMMIT returned; when
+// the engine or a body's file fails, all of the group fail.
+func (s *Store) commit(group []*call) (err error) {
+	if _, err := s.conn.ExecContext(background, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
-	}
-	tx, err := s.write.Begin()
-	if err != nil {
-		fail(err)
-		return
-	}
+	}()
+	w := &writing{s: s, bodies: batch{s: s.segs}}
 	for _, c := range group {
-		if _, err := tx.Exec("SAVEPOINT c"); err != nil {
-			tx.Rollback()
-			fail(err)
-			return
-		}
-		c.err = c.do(tx)
-		end := "RELEASE c"
-		if c.err != nil {
-			end = "ROLLBACK TO c; RELEASE c"
-		}
-		if _, err := tx.Exec(end); err != nil {
-			tx.Rollback()
-			fail(err)
-			return
+		c.err = c.do(w)
+		if e, ok := errors.AsType[engineError](c.err); ok {
+			return e.error
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		tx.Rollback()
-		fail(err)
-		return
+	if err := w.bodies.flush(); err != nil {
+		return err
 	}
-	for _, c := range group {
-		close(c.done)
+	_, err = s.conn.ExecContext(background, "COMMIT")
+	return err
+}
+
+// checkpointAt is the size of the WAL from which it is folded into the database.
+const checkpointAt = 16 << 20
+
+// checkpoints folds the WAL into the database beside the writer, so that no commit waits for it.
+func (s *Store) checkpoints() {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	wal := filepath.Join(s.cfg.Dir, "journal.db-wal")
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		if info, err := os.Stat(wal); err == nil && info.Size() >= checkpointAt {
+			// A failure leaves the WAL as it is: nothing is lost, the next one tries again.
+			s.write.ExecContext(background, "PRAGMA wal_checkpoint(PASSIVE)") //nolint:errcheck // see above
+		}
 	}
 }
 
@@ -261,16 +343,26 @@ func (s *Store) Close() error {
 	close(s.calls)
 	s.mu.Unlock()
 	<-s.done
+	close(s.stop)
 	return s.shut()
 }
 
 func (s *Store) shut() error {
 	var errs []error
+	for _, st := range s.stmt {
+		errs = append(errs, st.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}
 	if s.write != nil {
 		errs = append(errs, s.write.Close())
+	}
+	if s.segs != nil {
+		errs = append(errs, s.segs.close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

@@ -99,7 +99,7 @@ func TestABodyDamagedOnDiskIsNotServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	file := filepath.Join(dir, "journal.db")
+	file := filepath.Join(dir, "bodies", "00000001.seg")
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -146,5 +146,38 @@ func TestLeasesOfADeadProcessAreFreeAtOnce(t *testing.T) {
 	}
 	if ls := claim(s); len(ls) != 1 {
 		t.Errorf("%d items can be claimed after the restart", len(ls))
+	}
+}
+
+// What a crash left at the end of a segment is never read and never in the way.
+func TestATornSegmentIsNoHarm(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *sqlitejournal.Store {
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	if _, err := s.Create(t.Context(), journaltest.NewItem(1)); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	f, err := os.OpenFile(filepath.Join(dir, "bodies", "00000001.seg"), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("half a body that no transaction names")
+	f.Close()
+	s = open()
+	defer s.Close()
+	if _, err := s.Create(t.Context(), journaltest.NewItem(2)); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 2; n++ {
+		if b, err := s.Body(t.Context(), journaltest.NewItem(n).ID, "request"); err != nil || string(b) != string(journaltest.NewItem(n).Bodies["request"]) {
+			t.Errorf("body %d: %q, %v", n, b, err)
+		}
 	}
 }

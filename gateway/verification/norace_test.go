@@ -1,0 +1,5 @@
+//go:build !race
+
+package verification_test
+
+const raceEnabled = false
