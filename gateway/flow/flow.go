@@ -68,6 +68,10 @@ func New(c Config) (*Flow, error) {
 	return &Flow{c}, nil
 }
 
+// Ordered are the states up to the delivery: one citizen's requests for one service reach the
+// provider in the order of their acceptance. A parked one is in nobody's way.
+var Ordered = []gateway.State{gateway.StateAccepted, gateway.StateEnriched}
+
 // Steps is the order of the way: which step belongs to which state.
 func (f *Flow) Steps() map[gateway.State]pipeline.Step {
 	return map[gateway.State]pipeline.Step{

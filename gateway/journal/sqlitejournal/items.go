@@ -111,7 +111,10 @@ func (w *writing) addBodies(object []byte, add map[string][]byte) ([]byte, error
 func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error) {
 	message := sha256.Sum256([]byte(n.Portal + "\x00" + n.MessageID))
 	var it journal.Item
-	err := s.submit(ctx, func(w *writing) error {
+	if s.full.Load() {
+		return it, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+	}
+	err := s.admit(ctx, func(w *writing) error {
 		r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE message = ?", message[:]))
 		if err == nil {
 			if r.item.Content != n.Content {
@@ -168,15 +171,25 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	if err != nil || !due {
 		return nil, err
 	}
-	marks := strings.Repeat(", ?", len(o.Shards))[2:]
-	args := make([]any, 0, len(o.Shards)+2)
+	query := "SELECT seq FROM item WHERE shard IN (" + marks(len(o.Shards)) + ") AND wake IS NOT NULL AND wake <= ?"
+	var args []any
 	for _, sh := range o.Shards {
 		args = append(args, sh)
 	}
-	args = append(args, now, o.Max)
+	args = append(args, now)
+	if n := len(o.Ordered); n > 0 {
+		query += " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq AND older.service = item.service AND older.state IN (" + marks(n) + ")))"
+		for range 2 {
+			for _, st := range o.Ordered {
+				args = append(args, string(st))
+			}
+		}
+	}
+	query += " ORDER BY wake LIMIT ?"
+	args = append(args, o.Max)
 	var leases []journal.Lease
 	err = s.submit(ctx, func(w *writing) error {
-		seqs, err := w.seqs("SELECT seq FROM item WHERE shard IN ("+marks+") AND wake IS NOT NULL AND wake <= ? ORDER BY wake LIMIT ?", args...)
+		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
 		}
@@ -206,6 +219,8 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	}
 	return leases, nil
 }
+
+func marks(n int) string { return strings.Repeat(", ?", n)[2:] }
 
 func (s *Store) anyDue(ctx context.Context, shards []string, now int64) (bool, error) {
 	for _, shard := range shards {
@@ -455,6 +470,13 @@ func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
 	if err != nil {
 		return journal.Stats{}, err
 	}
+	if s.full.Load() {
+		return journal.Stats{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+	}
+	return s.count(ctx)
+}
+
+func (s *Store) count(ctx context.Context) (journal.Stats, error) {
 	st := journal.Stats{ByShard: map[string]map[gateway.State]int{}}
 	rows, err := s.read.QueryContext(ctx, "SELECT shard, state, count(*) FROM item GROUP BY shard, state")
 	if err != nil {

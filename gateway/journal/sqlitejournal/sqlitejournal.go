@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,12 +35,18 @@ const schemaVersion = 1
 // DefaultGroup is how many waiting calls share one transaction at most.
 const DefaultGroup = 256
 
+// DefaultMinFree leaves room for the work on what was accepted.
+const DefaultMinFree = 256 << 20
+
 // Config says where the journal lies.
 type Config struct {
 	// Dir is the data directory, made if missing; one process at a time. Required.
 	Dir string
 	// Group bounds the calls in one transaction. 0 means DefaultGroup.
 	Group int
+	// MinFree is the room on the disk, in bytes, below which nothing more is accepted; what was
+	// accepted goes on. 0 means DefaultMinFree.
+	MinFree uint64
 	// Committed, if set, is told of each commit: how many calls it held and how long it took.
 	Committed func(calls int, took time.Duration)
 }
@@ -59,6 +66,8 @@ type Store struct {
 	calls chan *call
 	done  chan struct{} // closed when the writer has ended
 	stop  chan struct{} // closed to end the checkpoints
+
+	full atomic.Bool // less than MinFree is left
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -139,6 +148,9 @@ func Open(c Config) (*Store, error) {
 	if c.Group == 0 {
 		c.Group = DefaultGroup
 	}
+	if c.MinFree == 0 {
+		c.MinFree = DefaultMinFree
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
@@ -155,8 +167,9 @@ func Open(c Config) (*Store, error) {
 		s.shut()
 		return nil, err
 	}
+	s.measure()
 	go s.writer()
-	go s.checkpoints()
+	go s.housekeeping()
 	return s, nil
 }
 
@@ -256,6 +269,15 @@ func (s *Store) submit(ctx context.Context, do func(w *writing) error) error {
 	return c.err
 }
 
+// admit is submit for new work: when the queue is full it refuses at once instead of letting
+// callers pile up.
+func (s *Store) admit(ctx context.Context, do func(w *writing) error) error {
+	if len(s.calls) >= cap(s.calls)-s.cfg.Group {
+		return gateway.Errorf(gateway.Overload, "the journal's queue is full")
+	}
+	return s.submit(ctx, do)
+}
+
 func (s *Store) writer() {
 	defer close(s.done)
 	for first := range s.calls {
@@ -314,8 +336,17 @@ func (s *Store) commit(group []*call) (err error) {
 // checkpointAt is the size of the WAL from which it is folded into the database.
 const checkpointAt = 16 << 20
 
-// checkpoints folds the WAL into the database beside the writer, so that no commit waits for it.
-func (s *Store) checkpoints() {
+// measure looks at the room on the disk.
+func (s *Store) measure() {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.cfg.Dir, &st); err == nil {
+		s.full.Store(st.Bavail*uint64(st.Bsize) < s.cfg.MinFree)
+	}
+}
+
+// housekeeping folds the WAL into the database beside the writer, so that no commit waits for
+// it, and watches the room on the disk.
+func (s *Store) housekeeping() {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	wal := filepath.Join(s.cfg.Dir, "journal.db-wal")
@@ -325,6 +356,7 @@ func (s *Store) checkpoints() {
 			return
 		case <-tick.C:
 		}
+		s.measure()
 		if info, err := os.Stat(wal); err == nil && info.Size() >= checkpointAt {
 			// A failure leaves the WAL as it is: nothing is lost, the next one tries again.
 			s.write.ExecContext(background, "PRAGMA wal_checkpoint(PASSIVE)") //nolint:errcheck // see above

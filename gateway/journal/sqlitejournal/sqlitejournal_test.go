@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
@@ -180,4 +183,62 @@ func TestATornSegmentIsNoHarm(t *testing.T) {
 			t.Errorf("body %d: %q, %v", n, b, err)
 		}
 	}
+}
+
+// A disk without room, or a full queue, refuses at once; what was accepted goes on.
+func TestBoundsAreAnsweredAtOnce(t *testing.T) {
+	t.Run("no room on the disk", func(t *testing.T) {
+		dir := t.TempDir()
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Create(t.Context(), journaltest.NewItem(1)); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if s, err = sqlitejournal.Open(sqlitejournal.Config{Dir: dir, MinFree: 1 << 60}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Create(t.Context(), journaltest.NewItem(2)); gateway.ReasonOf(err) != gateway.JournalFull {
+			t.Errorf("create: %v", err)
+		}
+		if _, err := s.Stats(t.Context()); gateway.ReasonOf(err) != gateway.JournalFull {
+			t.Errorf("readiness does not see it: %v", err)
+		}
+		ls, err := s.Claim(t.Context(), journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: journaltest.T0.Add(time.Hour), Lease: time.Minute, Max: 1})
+		if err != nil || len(ls) != 1 {
+			t.Fatalf("claim: %d, %v", len(ls), err)
+		}
+		if err := s.Advance(t.Context(), ls[0], journal.Step{State: gateway.StateClosed, Doc: []byte("{}"), At: journaltest.T0}); err != nil {
+			t.Errorf("advance: %v", err)
+		}
+	})
+	t.Run("a full queue", func(t *testing.T) {
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir(), Group: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var wg sync.WaitGroup
+		var accepted, refused atomic.Int32
+		for n := range 400 {
+			wg.Go(func() {
+				_, err := s.Create(t.Context(), journaltest.NewItem(n))
+				switch {
+				case err == nil:
+					accepted.Add(1)
+				case gateway.ReasonOf(err) == gateway.Overload:
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if accepted.Load() == 0 || refused.Load() == 0 {
+			t.Errorf("%d accepted, %d refused", accepted.Load(), refused.Load())
+		}
+	})
 }
