@@ -365,3 +365,39 @@ func invert256(z, x *field256) {
 	}
 	*z = ones
 }
+
+// pick256 reads every point of t to select one, negated when minus is all ones.
+func pick256(a *affine256, t *[combPoints]affine256, index, minus uint64) {
+	// Four words at a time stay in registers.
+	var masks [combPoints]uint64
+	for m := range masks {
+		masks[m] = equalMask(uint64(m), index)
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].x
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.x[0], a.x[1], a.x[2], a.x[3] = w0, w1, w2, w3
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].y
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.y[0], a.y[1], a.y[2], a.y[3] = w0, w1, w2, w3
+	}
+	var y field256
+	sub256(&y, &field256{}, &a.y)
+	for i := range y {
+		a.y[i] = a.y[i]&^minus | y[i]&minus
+	}
+}

@@ -163,7 +163,22 @@ func field(size, fold int) []byte {
 		k = next
 	}
 	w.p("for i := 9; i >= 0; i-- {\nsqr%d(&ones, &ones)\nif %#b>>i&1 == 1 {\nmul%d(&ones, &ones, x)\n}\n}", size, 1024-fold-2, size)
-	w.p("*z = ones\n}")
+	w.p("*z = ones\n}\n")
+
+	w.p("// pick%d reads every point of t to select one, negated when minus is all ones.", size)
+	w.p("func pick%d(a *affine%d, t *[combPoints]affine%d, index, minus uint64) {", size, size, size)
+	w.p("// Four words at a time stay in registers.\nvar masks [combPoints]uint64\nfor m := range masks {\nmasks[m] = equalMask(uint64(m), index)\n}")
+	for _, coordinate := range []string{"x", "y"} {
+		for i := 0; i < n; i += 4 {
+			w.p("{\nvar w0, w1, w2, w3 uint64\nfor m := range t {\nmask, p := masks[m], &t[m].%s", coordinate)
+			for j := range 4 {
+				w.p("w%d |= p[%d] & mask", j, i+j)
+			}
+			w.p("}\na.%[1]s[%[2]d], a.%[1]s[%[3]d], a.%[1]s[%[4]d], a.%[1]s[%[5]d] = w0, w1, w2, w3\n}", coordinate, i, i+1, i+2, i+3)
+		}
+	}
+	w.p("var y field%d\nsub%d(&y, &field%d{}, &a.y)", size, size, size)
+	w.p("for i := range y {\na.y[i] = a.y[i]&^minus | y[i]&minus\n}\n}")
 	return w.Bytes()
 }
 
