@@ -91,11 +91,8 @@ func mul256(z, x, y *field256) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[3], y[3])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t6 := c0
-	c0, c1, c2 = c1, c2, 0
-	t7 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t6, t7 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t4, fold256)
 	h1, l1 := bits.Mul64(t5, fold256)
@@ -192,11 +189,8 @@ func sqr256(z, x *field256) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[3], x[3])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t6 := c0
-	c0, c1, c2 = c1, c2, 0
-	t7 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t6, t7 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t4, fold256)
 	h1, l1 := bits.Mul64(t5, fold256)

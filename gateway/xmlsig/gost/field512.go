@@ -299,11 +299,8 @@ func mul512(z, x, y *field512) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[7], y[7])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t14 := c0
-	c0, c1, c2 = c1, c2, 0
-	t15 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t14, t15 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t8, fold512)
 	h1, l1 := bits.Mul64(t9, fold512)
@@ -572,11 +569,8 @@ func sqr512(z, x *field512) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[7], x[7])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t14 := c0
-	c0, c1, c2 = c1, c2, 0
-	t15 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t14, t15 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t8, fold512)
 	h1, l1 := bits.Mul64(t9, fold512)
