@@ -259,7 +259,6 @@ func TestVerifyCommand(t *testing.T) {
 		{"a message", off + "--profile wsse @message.xml", 0, ""},
 		{"a message is no document", off + "@message.xml", 1, gateway.SignatureMisplaced},
 		{"a document is no message", off + "--profile wsse @citizen-01.xml", 1, gateway.SignatureReference},
-		{"GOST-2004 may be allowed", off + "--allow-gost-2004 @citizen-01.xml", 0, ""},
 
 		{"a certificate in PEM", off + "--cert @citizen-01.pem", 0, ""},
 		{"a certificate in DER", off + "--cert @citizen-01.der", 0, ""},
