@@ -332,7 +332,7 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		if err != nil {
 			return nil, err
 		}
-		return passport.CompileForm(xsd, passport.FormRules{})
+		return passport.CompileForm(xsd, nil)
 	}
 	step, err := form("step.xsd")
 	if err != nil {
