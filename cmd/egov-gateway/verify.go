@@ -127,7 +127,7 @@ func (v *verifyCmd) Run(out streams) error {
 }
 
 func (v *verifyCmd) verifier(w *verification.Want) (*verification.Verifier, error) {
-	var tc trust.Config
+	tc := trust.Config{AllowGOST2004: v.AllowGOST2004}
 	anchors, err := trust.LoadFiles(v.Trust...)
 	if err != nil {
 		return nil, fmt.Errorf("--trust: %w", err)
@@ -157,7 +157,7 @@ func (v *verifyCmd) verifier(w *verification.Want) (*verification.Verifier, erro
 	}
 	c := verification.Config{Trust: store, AllowGOST2004: v.AllowGOST2004}
 	if v.Revocation != "off" {
-		e := &evidence{ifPresent: v.Revocation == "if-present", options: revocation.OfflineOptions{Scope: revocation.Scope(v.CRLScope)}}
+		e := &evidence{ifPresent: v.Revocation == "if-present", options: revocation.OfflineOptions{Scope: revocation.Scope(v.CRLScope), AllowGOST2004: v.AllowGOST2004}}
 		for _, f := range v.CRL {
 			b, err := os.ReadFile(f)
 			if err != nil {

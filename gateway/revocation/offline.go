@@ -23,6 +23,8 @@ type OfflineOptions struct {
 	Scope      Scope         // "" means ScopePath
 	Skew       time.Duration // 0 means [DefaultSkew]
 	OCSPMaxAge time.Duration // of answers without nextUpdate; 0 means [DefaultOCSPMaxAge]
+	// AllowGOST2004 takes answers of responders with keys of GOST 34.310-2004; for archives only.
+	AllowGOST2004 bool
 }
 
 // Offline judges a path by the given evidence alone, at an instant that may be long ago: lists
@@ -66,7 +68,7 @@ func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]by
 	if listed.state == revoked {
 		return listed, listed.err()
 	}
-	v, err := newVerifier(Issuer{Certificate: issuer, AcceptSHA1: true}, o.Skew, o.OCSPMaxAge)
+	v, err := newVerifier(Issuer{Certificate: issuer, AcceptSHA1: true, AllowGOST2004: o.AllowGOST2004}, o.Skew, o.OCSPMaxAge)
 	if err != nil {
 		return finding{}, gateway.Errorf(gateway.Internal, "%w", err)
 	}

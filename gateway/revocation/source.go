@@ -284,7 +284,7 @@ func newVerifier(i Issuer, skew, maxAge time.Duration) (verifier, error) {
 	if i.Certificate == nil {
 		return verifier{}, errors.New("an issuer without certificate")
 	}
-	direct, err := trust.New(trust.Config{Anchors: []trust.Anchor{{Certificate: i.Certificate}}})
+	direct, err := trust.New(trust.Config{Anchors: []trust.Anchor{{Certificate: i.Certificate}}, AllowGOST2004: i.AllowGOST2004})
 	return verifier{
 		issuer: i.Certificate, direct: direct, pinned: i.Responders, skew: skew, maxAge: maxAge,
 		sha1: i.AcceptSHA1, needNonce: i.RequireNonce,

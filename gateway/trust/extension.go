@@ -41,8 +41,9 @@ func (c *Certificate) readExtension(e Extension) (known, ok bool) {
 	case "2.5.29.31":
 		return false, c.readCRLPoints(v)
 	case oidNoCheck:
+		// Responders of the NCA carry it without the NULL that belongs there.
 		c.NoCheck = true
-		return true, len(v) == 2 && v[0] == 5 && v[1] == 0
+		return true, len(v) == 0 || len(v) == 2 && v[0] == 5 && v[1] == 0
 	}
 	return false, true
 }

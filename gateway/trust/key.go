@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"hash"
+
+	"egov-gateway/gateway/xmlsig/gost"
 )
 
 // A KeyKind is the family of a public key, as a label and in reports.
@@ -28,7 +30,7 @@ const (
 	GOST94      // GOST R 34.11-94 with the test S-box (ГОСТ 34.311-95 as the NCA uses it)
 )
 
-// New returns a fresh hash, or nil for one that this build cannot compute.
+// New returns a fresh hash, or nil for one that is not in the list.
 func (h Hash) New() hash.Hash {
 	switch h {
 	case SHA256:
@@ -37,6 +39,10 @@ func (h Hash) New() hash.Hash {
 		return sha512.New384()
 	case SHA512:
 		return sha512.New()
+	case Streebog512:
+		return gost.NewStreebog512()
+	case GOST94:
+		return gost.NewGOST94()
 	}
 	return nil
 }

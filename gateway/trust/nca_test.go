@@ -62,7 +62,6 @@ func TestRealRSAChainsOfTheNCA(t *testing.T) {
 		{"a person below the RSA test CA", "ca-test/ncanode_nca_2004_rsa_cert.cer", "ca-test/ncanode_cert_individual.cer", trust.PurposeSignPerson, "2022-06-01", "", ""},
 		{"the same below the production root", "ca-production/root_rsa_2020.cer", "ca-test/ncanode_cert_individual.cer", trust.PurposeSignPerson, "2022-06-01", gateway.NoIssuer, ""},
 		{"the same when the CA has expired", "ca-test/ncanode_nca_2004_rsa_cert.cer", "ca-test/ncanode_cert_individual.cer", trust.PurposeSignPerson, "2024-06-01", gateway.IssuerExpired, ""},
-		{"a GOST person's path cannot be verified by this build", "ca-test/nca_gost2022_test.cer", "ca-test/mitwork_legal_test.cer", trust.PurposeSignLegal, "2025-01-15", gateway.AlgorithmForbidden, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,9 +81,55 @@ func TestRealRSAChainsOfTheNCA(t *testing.T) {
 	}
 }
 
-func TestTheProductionRootSignedItself(t *testing.T) {
-	root := ncaCertificate(t, "ca-production/root_rsa_2020.cer")
-	if err := root.SignedBy(root); err != nil {
-		t.Error(err)
+// R4b: real chains of GOST keys; those of the past only where they are allowed.
+func TestRealGOSTChainsOfTheNCA(t *testing.T) {
+	const root2022, root2020, rootTest = "ca-production/root_gost_2022.pem", "ca-production/root_gost_2020.cer", "ca-test/root_test_gost_2022.cer"
+	tests := []struct {
+		name         string
+		anchor, leaf string
+		between      []string
+		purpose      trust.Purpose
+		at           string
+		past         bool
+		path, role   gateway.Reason
+	}{
+		{"the production issuing CA below its root", root2022, "ca-production/nca_gost_2022.pem", nil, trust.PurposeAny, "2026-01-01", false, "", ""},
+		{"a legal entity below the test root", rootTest, "ca-test/mitwork_legal_test.cer", []string{"ca-test/nca_gost2022_test.cer"}, trust.PurposeSignLegal, "2025-01-15", false, "", ""},
+		{"it does not sign as a person", rootTest, "ca-test/mitwork_legal_test.cer", []string{"ca-test/nca_gost2022_test.cer"}, trust.PurposeSignPerson, "2025-01-15", false, "", gateway.ExtendedKeyUsage},
+		{"the same without the issuing CA", rootTest, "ca-test/mitwork_legal_test.cer", nil, trust.PurposeSignLegal, "2025-01-15", false, gateway.NoIssuer, ""},
+		{"the same below the production root", root2022, "ca-test/mitwork_legal_test.cer", []string{"ca-test/nca_gost2022_test.cer"}, trust.PurposeSignLegal, "2025-01-15", false, gateway.NotAnchored, ""},
+		{"a GOST-2004 CA, where that is allowed", root2020, "ca-production/btsd_gost.cer", nil, trust.PurposeAny, "2024-01-01", true, "", ""},
+		{"another one", root2020, "ca-production/ucgo_gost.cer", nil, trust.PurposeAny, "2024-01-01", true, "", ""},
+		{"a GOST-2004 CA, where it is not", root2020, "ca-production/btsd_gost.cer", nil, trust.PurposeAny, "2024-01-01", false, gateway.AlgorithmForbidden, ""},
+		{"a GOST-2004 anchor itself, where it is not", root2020, root2020, nil, trust.PurposeAny, "2024-01-01", false, gateway.AlgorithmForbidden, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			at, err := time.Parse(time.DateOnly, tt.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := trust.Config{Anchors: []trust.Anchor{{Certificate: ncaCertificate(t, tt.anchor), Test: true}}, AllowGOST2004: tt.past}
+			for _, name := range tt.between {
+				c.Intermediates = append(c.Intermediates, ncaCertificate(t, name))
+			}
+			s, err := trust.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := s.Judge(ncaCertificate(t, tt.leaf), trust.JudgeOptions{At: at, Purpose: tt.purpose})
+			if gateway.ReasonOf(j.PathErr) != tt.path || gateway.ReasonOf(j.PurposeErr) != tt.role || j.ValidityErr != nil {
+				t.Errorf("path %v, purpose %v, validity %v", j.PathErr, j.PurposeErr, j.ValidityErr)
+			}
+		})
+	}
+}
+
+func TestTheProductionRootsSignedThemselves(t *testing.T) {
+	for _, name := range []string{"ca-production/root_rsa_2020.cer", "ca-production/root_gost_2022.pem", "ca-production/root_gost_2020.cer", "ca-test/root_test_gost_2022.cer"} {
+		root := ncaCertificate(t, name)
+		if err := root.SignedBy(root); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

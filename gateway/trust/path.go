@@ -43,7 +43,11 @@ func (b *builder) build(leaf *Certificate) (*Path, error) {
 func (b *builder) extend(chain []*Certificate) *Path {
 	last := chain[len(chain)-1]
 	if a, ok := b.store.anchor(last); ok {
-		if err := rules(chain, b.at); err != nil {
+		err := rules(chain, b.at)
+		if err == nil && !b.store.past {
+			err = present(chain)
+		}
+		if err != nil {
 			b.failed(rankRules, err)
 			return nil
 		}
@@ -171,6 +175,16 @@ func rules(chain []*Certificate, at time.Time) error {
 		if !c.ValidAt(at) {
 			return gateway.Errorf(gateway.IssuerExpired, "a CA of the path is outside its validity (%s to %s)",
 				c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// present refuses chains with a key of the past, the signer's own included.
+func present(chain []*Certificate) error {
+	for _, c := range chain {
+		if c.Key.Kind() == GOST2004 {
+			return gateway.Errorf(gateway.AlgorithmForbidden, "a key of %s, which is allowed for archives only", GOST2004)
 		}
 	}
 	return nil

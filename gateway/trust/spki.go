@@ -29,9 +29,9 @@ func ParsePublicKey(spki []byte) (PublicKey, error) {
 	case "1.2.840.113549.1.1.1":
 		return parseRSA(alg, bits)
 	case "1.2.398.3.10.1.1.2.2":
-		return unsupportedKey{GOST2015}, nil
+		return parseGOST(GOST2015, alg, bits)
 	case "1.2.398.3.10.1.1.1.1":
-		return unsupportedKey{GOST2004}, nil
+		return parseGOST(GOST2004, alg, bits)
 	case "1.2.840.10045.2.1":
 		return unsupportedKey{ECDSA}, nil
 	}

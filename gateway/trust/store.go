@@ -3,8 +3,8 @@
 // were used for (RFC 5280; «условие 2» of the regulation, without identity and revocation).
 //
 // Reading and judging are apart: [ParseCertificate] accepts one encoding of one certificate,
-// [Store.Judge] makes three checks that do not hide each other. RSA keys are verified; those of
-// other kinds are read, named, and refuse every signature.
+// [Store.Judge] makes three checks that do not hide each other. RSA and GOST keys are
+// verified; ECDSA keys are read, named, and refuse every signature.
 package trust
 
 import (
@@ -43,6 +43,9 @@ type Config struct {
 	// Policies lists arcs of certificate policies; a signer's certificate must have one of them or
 	// one below. nil means 1.2.398.3.3.2, the NCA's; an empty list accepts every policy.
 	Policies []OID
+	// AllowGOST2004 accepts paths with keys of GOST 34.310-2004, the algorithm of the past; for
+	// archives only.
+	AllowGOST2004 bool
 	// Memory bounds the octets in which paths that were found are remembered; 0 means [DefaultMemory].
 	Memory int
 }
@@ -59,6 +62,7 @@ type Store struct {
 	bySubject map[string][]*Certificate
 	policies  []OID
 	edges     map[edge]error // signatures among known certificates, checked once
+	past      bool           // AllowGOST2004
 	found     *Memory[remembered]
 }
 
@@ -76,7 +80,7 @@ func New(c Config) (*Store, error) {
 	if len(c.Anchors) == 0 {
 		return nil, errors.New("trust: Config.Anchors is empty: nothing could ever be accepted")
 	}
-	s := &Store{anchors: slices.Clone(c.Anchors), bySubject: make(map[string][]*Certificate), policies: c.Policies, edges: make(map[edge]error),
+	s := &Store{anchors: slices.Clone(c.Anchors), bySubject: make(map[string][]*Certificate), policies: c.Policies, edges: make(map[edge]error), past: c.AllowGOST2004,
 		found: NewMemory[remembered](cmp.Or(c.Memory, DefaultMemory))}
 	if s.policies == nil {
 		s.policies = defaultPolicies

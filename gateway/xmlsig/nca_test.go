@@ -34,23 +34,16 @@ func TestRealDocuments(t *testing.T) {
 		name, file string
 		options    xmlsig.Options
 		kind       trust.KeyKind
-		hash       trust.Hash
 		root       string
 	}{
-		{"RSA, wrapped base64 with &#13;", "xml/ncanode_xml_signed_valid_string.xml", xmlsig.Options{}, trust.RSA, trust.SHA256, "a"},
-		{"GOST-2015, wrapped", "xml/mitwork_0.xml", xmlsig.Options{}, trust.GOST2015, trust.Streebog512, "test"},
-		{"GOST-2015, official library", "xml/ncalayer-rs_simple.xml", xmlsig.Options{}, trust.GOST2015, trust.Streebog512, "root"},
-		{"GOST-2004, SHEP message", "xml/nitec_sample_request.xml", xmlsig.Options{Profile: xmlsig.ProfileWSSE, AllowGOST2004: true}, trust.GOST2004, trust.GOST94, "Body"},
+		{"RSA, wrapped base64 with &#13;", "xml/ncanode_xml_signed_valid_string.xml", xmlsig.Options{}, trust.RSA, "a"},
+		{"GOST-2015, wrapped", "xml/mitwork_0.xml", xmlsig.Options{}, trust.GOST2015, "test"},
+		{"GOST-2015, official library", "xml/ncalayer-rs_simple.xml", xmlsig.Options{}, trust.GOST2015, "root"},
+		{"GOST-2004, SHEP message", "xml/nitec_sample_request.xml", xmlsig.Options{Profile: xmlsig.ProfileWSSE, AllowGOST2004: true}, trust.GOST2004, "Body"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := xmlsig.Verify(ncaFile(t, tt.file), tt.options)
-			if tt.hash.New() == nil { // this build has no such digest: said clearly, before anything else
-				if got := gateway.ReasonOf(err); got != gateway.SignatureAlgorithm {
-					t.Fatalf("got %q (%v), want %q", got, err, gateway.SignatureAlgorithm)
-				}
-				return
-			}
 			if err != nil {
 				t.Fatal(err)
 			}
