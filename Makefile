@@ -39,6 +39,10 @@ PIN := $(shell command -v taskset >/dev/null && echo taskset -c 0)
 bench-xmlsig:
 	GOMAXPROCS=1 $(PIN) $(GO) test -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x ./gateway/xmlsig/...
 
+# What is promised of decisions and revocation lists, measured in one run; fails when broken.
+bench-trust:
+	$(GO) test -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x ./gateway/verification
+
 # Every fuzz target for FUZZTIME each.
 fuzz:
 	@set -e; for pkg in $$($(GO) list ./...); do \
