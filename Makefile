@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check bench bench-xmlsig fuzz certs deps
+.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
