@@ -31,11 +31,74 @@ type StepPlan struct {
 	DueAt       time.Time `json:"due_at"`
 	CompletedAt time.Time `json:"completed_at,omitzero"`
 	Overdue     bool      `json:"overdue,omitempty"` // the limit passed before the step was reported
+	// Registration is what the provider's office gave with a step that registers (R19).
+	Registration *Registration `json:"registration,omitempty"`
+}
+
+// A Registration says under which number and by whom something was taken (S 9-1).
+type Registration struct {
+	Number     string `json:"number"`
+	AcceptedBy string `json:"accepted_by"` // surname and initials of the official
+}
+
+// A DeadlineState says how a step or a request stands to its limit.
+type DeadlineState string
+
+const (
+	OnTime  DeadlineState = "on-time"
+	DueSoon DeadlineState = "due-soon" // less than a tenth of the term, or less than DueSoonWithin, is left
+	Overdue DeadlineState = "overdue"
+	Met     DeadlineState = "met"    // done inside the limit
+	Missed  DeadlineState = "missed" // done after it
+)
+
+// DeadlineStates lists them in the order of urgency.
+var DeadlineStates = []DeadlineState{OnTime, DueSoon, Overdue, Met, Missed}
+
+// DueSoonWithin is the longest time before a limit that counts as soon.
+const DueSoonWithin = 24 * time.Hour
+
+// Deadline tells how something begun at from, with its limit at due, stands at now; done is
+// when it was completed, zero if it was not.
+func Deadline(from, due, done, now time.Time) DeadlineState {
+	switch {
+	case !done.IsZero() && done.After(due):
+		return Missed
+	case !done.IsZero():
+		return Met
+	case !now.Before(due):
+		return Overdue
+	case due.Sub(now) < min(DueSoonWithin, due.Sub(from)/10):
+		return DueSoon
+	}
+	return OnTime
+}
+
+// DeadlineAt tells how the whole request stands at now.
+func (d *Dossier) DeadlineAt(now time.Time) DeadlineState {
+	var done time.Time
+	if d.Result != nil {
+		done = d.Result.ReceivedAt
+	}
+	return Deadline(d.RegisteredAt, d.DueAt, done, now)
+}
+
+// StepStates tells how each step stands at now; a step begins where the one before is due.
+func (d *Dossier) StepStates(now time.Time) []DeadlineState {
+	states := make([]DeadlineState, len(d.Steps))
+	from := d.RegisteredAt
+	for i, s := range d.Steps {
+		states[i] = Deadline(from, s.DueAt, s.CompletedAt, now)
+		from = s.DueAt
+	}
+	return states
 }
 
 // A FactNote is a Fact without its data.
 type FactNote struct {
-	Kind       RecordKind `json:"kind"`
+	Kind RecordKind `json:"kind"`
+	// Person is whom the record is about: "applicant", or "member-1", "member-2" … in the order of the form.
+	Person     string     `json:"person"`
 	Source     string     `json:"source"`
 	Status     FactStatus `json:"status"`
 	ObservedAt time.Time  `json:"observed_at"`
@@ -43,13 +106,17 @@ type FactNote struct {
 	Reason     Reason     `json:"reason,omitempty"`
 }
 
-// A ResultKind is one of the two results of the service (R17).
+// A ResultKind is a kind of result that a passport may name; housing aid has the first two (R17).
 type ResultKind string
 
 const (
 	ResultAssignment ResultKind = "assignment" // notice of assignment
 	ResultRefusal    ResultKind = "refusal"    // reasoned refusal
+	ResultAnswer     ResultKind = "answer"     // to a complaint (R19)
 )
+
+// ResultKinds lists all kinds.
+var ResultKinds = []ResultKind{ResultAssignment, ResultRefusal, ResultAnswer}
 
 // A Result is the provider's verified decision.
 type Result struct {
@@ -59,7 +126,8 @@ type Result struct {
 	ReceivedAt  time.Time  `json:"received_at"`
 	Ground      string     `json:"ground,omitempty"` // of a refusal
 	Explanation Texts      `json:"explanation,omitempty"`
-	Amount      string     `json:"amount,omitempty"` // tenge a month
+	Outcome     string     `json:"outcome,omitempty"` // of an answer: satisfied, partly, rejected
+	Amount      string     `json:"amount,omitempty"`  // tenge a month
 	PeriodFrom  string     `json:"period_from,omitempty"`
 	PeriodTo    string     `json:"period_to,omitempty"`
 	Provider    Texts      `json:"provider"`

@@ -1,6 +1,10 @@
 package gateway
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+	"strconv"
+	"time"
+)
 
 // An IIN is a valid individual identification number (ИИН) of twelve digits; the only
 // way to get one is [ParseIIN] or, for chains that end in a test anchor, [ParseTestIIN].
@@ -48,6 +52,24 @@ func (n IIN) GoString() string { return n.String() }
 
 // Reveal returns all twelve digits, for wire encoders only.
 func (n IIN) Reveal() string { return n.digits }
+
+// BirthDate is the date the IIN names; false for a foreigner's number, which has no century,
+// and for a date that does not exist.
+func (n IIN) BirthDate() (time.Time, bool) {
+	if n.digits == "" || n.digits[6] == '0' || n.digits[6] > '6' {
+		return time.Time{}, false
+	}
+	century := 18 + int(n.digits[6]-'1')/2
+	t, err := time.Parse("20060102", strconv.Itoa(century)+n.digits[:6])
+	return t, err == nil
+}
+
+// Adult reports whether the person is eighteen at the instant at; somebody whose birth date
+// is not known counts as an adult.
+func (n IIN) Adult(at time.Time) bool {
+	born, ok := n.BirthDate()
+	return !ok || !born.AddDate(18, 0, 0).After(at)
+}
 
 // IsZero reports whether n was never parsed.
 func (n IIN) IsZero() bool { return n.digits == "" }

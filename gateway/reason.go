@@ -255,6 +255,8 @@ const (
 	PortalUnavailable Reason = "portal.unavailable"
 	// JournalUnavailable: the durable memory does not answer or is not durable.
 	JournalUnavailable Reason = "journal.unavailable"
+	// JournalFull: too little room is left on the disk to accept anything more.
+	JournalFull Reason = "journal.full"
 	// BudgetExhausted: retries are used up; an operator decides.
 	BudgetExhausted Reason = "pipeline.budget_exhausted"
 	// ConfigInvalid: the operator's configuration does not allow the work.
@@ -313,7 +315,7 @@ var classes = map[Reason]Class{
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,
 	ProviderUnavailable: Retry, ProviderRejected: Operator, ResultMismatch: Permanent, ResultConflict: Permanent,
-	PortalUnavailable: Retry, JournalUnavailable: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
+	PortalUnavailable: Retry, JournalUnavailable: Retry, JournalFull: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
 	ClockUnreliable: Retry, Internal: Operator,
 }
 

@@ -20,7 +20,9 @@ var RecordKinds = []RecordKind{RecordIdentity, RecordAddress, RecordProperty, Re
 
 // An Inquiry asks one state system for one record about one person.
 type Inquiry struct {
-	Kind    RecordKind
+	Kind RecordKind
+	// Person says whose record it is in the request: "applicant", "member-1" … .
+	Person  string
 	Subject IIN
 	// Request is the id of the citizen's request on whose behalf the record is asked for. It
 	// is the chain id (correlationId) toward the state system, which may log it.
@@ -41,6 +43,7 @@ const (
 // A Fact is a state system's answer, or the lack of one, with where it came from.
 type Fact struct {
 	Kind       RecordKind `json:"kind"`
+	Person     string     `json:"person"` // as in the Inquiry
 	Source     string     `json:"source"` // name of the state system, from a closed list
 	Status     FactStatus `json:"status"`
 	ObservedAt time.Time  `json:"observed_at"`          // when the system answered, by its own clock when it says so

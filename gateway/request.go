@@ -54,6 +54,8 @@ type Request struct {
 	Representative     IIN
 	AttorneyValidUntil time.Time
 	Territory          KATO // of the provider
+	// Family are the members named in the form.
+	Family []Member
 	// Consent lists the records the citizen allows to be fetched (R14).
 	Consent     []RecordKind
 	Attachments []Attachment
@@ -65,6 +67,12 @@ func (r *Request) Signatory() IIN {
 		return r.Representative
 	}
 	return r.Applicant
+}
+
+// A Member of the applicant's family.
+type Member struct {
+	IIN     IIN
+	Consent bool // an adult's own consent to the use of records (R14)
 }
 
 // An Attachment is one entry of the signed list of documents (R9).

@@ -124,7 +124,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		return nil, err
 	}
 	shards := b.shards()
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Now: now, Log: log, Observe: b.m.step}); err != nil {
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
 
@@ -297,7 +297,7 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		if err != nil {
 			return nil, err
 		}
-		return passport.CompileForm(xsd, passport.FormRules{})
+		return passport.CompileForm(xsd, nil)
 	}
 	step, err := form("step.xsd")
 	if err != nil {

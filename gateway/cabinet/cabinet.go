@@ -125,31 +125,35 @@ func (c *Cabinet) check(token string) (journal.CitizenKey, error) {
 
 // A Card is one request in the list.
 type Card struct {
-	ID           gateway.RequestID  `json:"id"`
-	Service      gateway.Texts      `json:"service"`
-	Provider     gateway.Texts      `json:"provider"`
-	State        gateway.State      `json:"state"`
-	StateText    gateway.Texts      `json:"state_text"`
-	RegisteredAt time.Time          `json:"registered_at"`
-	DueAt        time.Time          `json:"due_at"`
-	Result       gateway.ResultKind `json:"result,omitempty"`
+	ID           gateway.RequestID     `json:"id"`
+	Service      gateway.Texts         `json:"service"`
+	Provider     gateway.Texts         `json:"provider"`
+	State        gateway.State         `json:"state"`
+	StateText    gateway.Texts         `json:"state_text"`
+	RegisteredAt time.Time             `json:"registered_at"`
+	DueAt        time.Time             `json:"due_at"`
+	Result       gateway.ResultKind    `json:"result,omitempty"`
+	Deadline     gateway.DeadlineState `json:"deadline"`
 }
 
 // A Case is one request with all that the citizen may see.
 type Case struct {
 	Card
-	MessageID string             `json:"message_id"`
-	Notice    gateway.Texts      `json:"notice"` // acceptance, with date and time of the result (R10)
-	Steps     []Step             `json:"steps"`
-	Records   []gateway.FactNote `json:"records"`
-	Decision  *gateway.Result    `json:"decision,omitempty"`
-	Timeline  []gateway.Event    `json:"timeline"`
+	MessageID string `json:"message_id"`
+	// AnswerPlace is where the result is given, when the passport says (R19).
+	AnswerPlace gateway.Texts      `json:"answer_place,omitempty"`
+	Notice      gateway.Texts      `json:"notice"` // acceptance, with date and time of the result (R10)
+	Steps       []Step             `json:"steps"`
+	Records     []gateway.FactNote `json:"records"`
+	Decision    *gateway.Result    `json:"decision,omitempty"`
+	Timeline    []gateway.Event    `json:"timeline"`
 }
 
 // A Step is one of the provider's steps with its name.
 type Step struct {
 	gateway.StepPlan
-	Name gateway.Texts `json:"name"`
+	Name     gateway.Texts         `json:"name"`
+	Deadline gateway.DeadlineState `json:"deadline"`
 }
 
 func (c *Cabinet) card(it journal.Item) (Card, *gateway.Dossier, *passport.Passport, error) {
@@ -157,12 +161,12 @@ func (c *Cabinet) card(it journal.Item) (Card, *gateway.Dossier, *passport.Passp
 	if err != nil {
 		return Card{}, nil, nil, err
 	}
-	p, ok := c.c.Forms.ByID(d.Passport)
-	if !ok {
-		return Card{}, nil, nil, gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", d.Passport)
+	p, err := c.c.Forms.Version(d.Passport, d.Version)
+	if err != nil {
+		return Card{}, nil, nil, err
 	}
 	zone := c.c.Forms.Calendar().Zone()
-	card := Card{ID: it.ID, Service: p.Name, State: it.State, StateText: c.c.Texts.All("state." + string(it.State)), RegisteredAt: d.RegisteredAt.In(zone), DueAt: d.DueAt.In(zone)}
+	card := Card{ID: it.ID, Service: p.Name, State: it.State, StateText: c.c.Texts.All("state." + string(it.State)), RegisteredAt: d.RegisteredAt.In(zone), DueAt: d.DueAt.In(zone), Deadline: d.DeadlineAt(c.c.Now())}
 	if q, ok := p.ProviderByID(it.Provider); ok {
 		card.Provider = q.Name
 	}
@@ -226,10 +230,12 @@ func (c *Cabinet) one(r *http.Request) (*Case, error) {
 	for _, l := range gateway.Languages {
 		k.Notice[l] = c.c.Texts.Text(l, "notice.accepted", c.c.Texts.DateTime(l, d.RegisteredAt), c.c.Texts.DateTime(l, d.DueAt))
 	}
-	for _, s := range d.Steps {
+	states := d.StepStates(c.c.Now())
+	for i, s := range d.Steps {
 		step, _ := p.Step(s.Code)
-		k.Steps = append(k.Steps, Step{s, step.Name})
+		k.Steps = append(k.Steps, Step{s, step.Name, states[i]})
 	}
+	k.AnswerPlace = p.AnswerPlace
 	for _, e := range it.Events {
 		if slices.Contains(shown, e.Kind) {
 			e.Reason = ""

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,12 +84,13 @@ func (c *Counter) Register(mux *http.ServeMux) {
 
 // A Message is a verified step or result, as the signal carries it to the flow.
 type Message struct {
-	Code        string          `json:"code,omitempty"` // of a step
-	CompletedAt time.Time       `json:"completed_at,omitzero"`
-	Result      *gateway.Result `json:"result,omitempty"`
-	Document    []byte          `json:"document"`           // the provider's signed bytes
-	Evidence    []byte          `json:"evidence,omitempty"` // revocation evidence
-	Reason      gateway.Reason  `json:"reason,omitempty"`   // why it is quarantined
+	Code         string                `json:"code,omitempty"` // of a step
+	CompletedAt  time.Time             `json:"completed_at,omitzero"`
+	Registration *gateway.Registration `json:"registration,omitempty"`
+	Result       *gateway.Result       `json:"result,omitempty"`
+	Document     []byte                `json:"document"`           // the provider's signed bytes
+	Evidence     []byte                `json:"evidence,omitempty"` // revocation evidence
+	Reason       gateway.Reason        `json:"reason,omitempty"`   // why it is quarantined
 }
 
 func (c *Counter) handle(kind string) http.HandlerFunc {
@@ -230,15 +232,23 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 	if err != nil {
 		return err
 	}
-	pass, ok := c.c.Forms.ByID(dossier.Passport)
-	if !ok {
-		return gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", dossier.Passport)
+	pass, err := c.c.Forms.Version(dossier.Passport, dossier.Version)
+	if err != nil {
+		return err
 	}
 	text := func(path string) string { s, _ := passport.Field(root, path); return strings.TrimSpace(s) }
 	if kind == SignalStep {
 		m.Code = text("code")
-		if _, ok := pass.Step(m.Code); !ok {
+		step, ok := pass.Step(m.Code)
+		if !ok {
 			return gateway.Errorf(gateway.ResultMismatch, "the passport has no step of that code")
+		}
+		if _, given := root.Child(root.Space(), "registration"); given {
+			m.Registration = &gateway.Registration{Number: text("registration/number"), AcceptedBy: text("registration/acceptedBy")}
+		}
+		// The applicant has a right to number and name (S 9-1; R19).
+		if step.Registers && m.Registration == nil {
+			return gateway.Errorf(gateway.FormInvalid, "the step %s must give its registration: number and who accepted", m.Code)
 		}
 		m.CompletedAt, err = time.Parse(time.RFC3339Nano, text("completedAt"))
 		return err
@@ -260,15 +270,22 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 		return t
 	}
 	res.Provider = texts("providerName")
-	if _, ok := root.Child(root.Space(), "assignment"); ok {
+	has := func(name string) bool { _, ok := root.Child(root.Space(), name); return ok }
+	switch {
+	case has("assignment"):
 		res.Kind, res.Amount = gateway.ResultAssignment, text("assignment/monthlyAmount")
 		res.PeriodFrom, res.PeriodTo = text("assignment/periodFrom"), text("assignment/periodTo")
-	} else {
+	case has("answer"):
+		res.Kind, res.Outcome, res.Explanation = gateway.ResultAnswer, text("answer/outcome"), texts("answer/explanation")
+	default:
 		res.Kind, res.Ground, res.Explanation = gateway.ResultRefusal, text("refusal/ground"), texts("refusal/explanation")
-		// A refusal must be grounded (R13).
-		if _, ok := pass.Ground(res.Ground); !ok {
-			return gateway.Errorf(gateway.ResultMismatch, "the passport has no refusal ground of that code")
-		}
+	}
+	if !slices.Contains(pass.Results, res.Kind) {
+		return gateway.Errorf(gateway.ResultMismatch, "the passport has no result of the kind %s", res.Kind)
+	}
+	// A refusal must be grounded (R13).
+	if _, ok := pass.Ground(res.Ground); res.Kind == gateway.ResultRefusal && !ok {
+		return gateway.Errorf(gateway.ResultMismatch, "the passport has no refusal ground of that code")
 	}
 	m.Result = res
 	return nil

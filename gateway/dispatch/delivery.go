@@ -70,6 +70,7 @@ func Pack(p Parcel, calendar *passport.Calendar, key *xmlsig.Key) ([]byte, error
 	for _, f := range p.Facts {
 		e := records.CreateElement("record")
 		put(e, "kind", string(f.Kind))
+		put(e, "person", f.Person)
 		put(e, "source", f.Source)
 		put(e, "status", string(f.Status))
 		put(e, "observedAt", local(f.ObservedAt))

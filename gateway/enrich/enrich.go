@@ -66,21 +66,28 @@ func New(c Config) (*Enricher, error) {
 // Has reports whether a source is configured for the record.
 func (e *Enricher) Has(k gateway.RecordKind) bool { return e.byKind[k] != nil }
 
-// Fetch asks for every record in kinds that consent allows, and for no other (R14). The
-// facts come in the order of kinds; what did not answer is a Fact with FactUnavailable and
-// its Reason.
-func (e *Enricher) Fetch(ctx context.Context, subject gateway.IIN, request, consentRef string, consent, kinds []gateway.RecordKind) []gateway.Fact {
+// A Question is one record about one person.
+type Question struct {
+	Kind    gateway.RecordKind
+	Person  string // "applicant", "member-1" …
+	Subject gateway.IIN
+}
+
+// Fetch asks every question whose record kind the signed consent allows, and no other (R14).
+// The facts come in the order of the questions; what did not answer is a Fact with
+// FactUnavailable and its Reason.
+func (e *Enricher) Fetch(ctx context.Context, request, consentRef string, consent []gateway.RecordKind, questions []Question) []gateway.Fact {
 	ctx, cancel := context.WithTimeout(ctx, e.c.Deadline)
 	defer cancel()
-	facts := make([]gateway.Fact, len(kinds))
+	facts := make([]gateway.Fact, len(questions))
 	var wg sync.WaitGroup
-	for i, k := range kinds {
-		if !slices.Contains(consent, k) {
-			facts[i] = gateway.Fact{Kind: k, Status: gateway.FactUnavailable, Reason: gateway.ConsentMissing, ObservedAt: e.c.Now()}
+	for i, q := range questions {
+		if !slices.Contains(consent, q.Kind) {
+			facts[i] = gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConsentMissing, ObservedAt: e.c.Now()}
 			continue
 		}
 		wg.Go(func() {
-			facts[i] = e.one(ctx, gateway.Inquiry{Kind: k, Subject: subject, Request: request, Consent: consentRef})
+			facts[i] = e.one(ctx, gateway.Inquiry{Kind: q.Kind, Person: q.Person, Subject: q.Subject, Request: request, Consent: consentRef})
 		})
 	}
 	wg.Wait()
@@ -90,7 +97,7 @@ func (e *Enricher) Fetch(ctx context.Context, subject gateway.IIN, request, cons
 func (e *Enricher) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
 	s := e.byKind[q.Kind]
 	if s == nil {
-		return gateway.Fact{Kind: q.Kind, Status: gateway.FactUnavailable, Reason: gateway.ConfigInvalid, ObservedAt: e.c.Now()}
+		return gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConfigInvalid, ObservedAt: e.c.Now()}
 	}
 	start := time.Now()
 	f, err := s.Fetch(ctx, q)
@@ -101,6 +108,7 @@ func (e *Enricher) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
 		}
 		f = gateway.Fact{Kind: q.Kind, Source: s.Name(), Status: gateway.FactUnavailable, Reason: r, ObservedAt: e.c.Now()}
 	}
+	f.Person = q.Person
 	if e.c.Observe != nil {
 		e.c.Observe(s.Name(), q.Kind, f.Reason, time.Since(start))
 	}
@@ -109,5 +117,5 @@ func (e *Enricher) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
 
 // Note is the fact without its data.
 func Note(f gateway.Fact) gateway.FactNote {
-	return gateway.FactNote{Kind: f.Kind, Source: f.Source, Status: f.Status, ObservedAt: f.ObservedAt, MessageID: f.MessageID, Reason: f.Reason}
+	return gateway.FactNote{Kind: f.Kind, Person: f.Person, Source: f.Source, Status: f.Status, ObservedAt: f.ObservedAt, MessageID: f.MessageID, Reason: f.Reason}
 }

@@ -45,6 +45,14 @@ var citizen = func() gateway.IIN {
 	return n
 }()
 
+func questions(kinds []gateway.RecordKind) []enrich.Question {
+	var all []enrich.Question
+	for _, k := range kinds {
+		all = append(all, enrich.Question{Kind: k, Person: "applicant", Subject: citizen})
+	}
+	return all
+}
+
 // R8: the systems are asked side by side under one deadline, and partial answers are kept.
 func TestSourcesAreAskedSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -57,7 +65,7 @@ func TestSourcesAreAskedSideBySide(t *testing.T) {
 		}
 		kinds := []gateway.RecordKind{gateway.RecordIdentity, gateway.RecordAddress, gateway.RecordProperty, gateway.RecordIncome, gateway.RecordAlimony}
 		start := time.Now()
-		facts := e.Fetch(t.Context(), citizen, "id", "consent", kinds, kinds)
+		facts := e.Fetch(t.Context(), "id", "consent", kinds, questions(kinds))
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("took %v, the deadline is 5s", took)
 		}
@@ -86,7 +94,7 @@ func TestNothingIsAskedWithoutConsent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := e.Fetch(t.Context(), citizen, "id", "consent", []gateway.RecordKind{gateway.RecordAddress}, a.kinds)
+	facts := e.Fetch(t.Context(), "id", "consent", []gateway.RecordKind{gateway.RecordAddress}, questions(a.kinds))
 	if a.asked.Load() != 1 || facts[0].Reason != gateway.ConsentMissing || facts[1].Status != gateway.FactFound {
 		t.Errorf("asked %d times: %+v", a.asked.Load(), facts)
 	}

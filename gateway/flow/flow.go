@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,10 @@ func New(c Config) (*Flow, error) {
 	return &Flow{c}, nil
 }
 
+// Ordered are the states up to the delivery: one citizen's requests for one service reach the
+// provider in the order of their acceptance. A parked one is in nobody's way.
+var Ordered = []gateway.State{gateway.StateAccepted, gateway.StateEnriched}
+
 // Steps is the order of the way: which step belongs to which state.
 func (f *Flow) Steps() map[gateway.State]pipeline.Step {
 	return map[gateway.State]pipeline.Step{
@@ -111,9 +116,9 @@ func (f *Flow) with(step func(context.Context, *work) error) func(context.Contex
 		if err != nil {
 			return journal.Step{}, err
 		}
-		pass, ok := f.c.Forms.ByID(dossier.Passport)
-		if !ok {
-			return journal.Step{}, gateway.Errorf(gateway.ConfigInvalid, "the passport %s is not configured", dossier.Passport)
+		pass, err := f.c.Forms.Version(dossier.Passport, dossier.Version)
+		if err != nil {
+			return journal.Step{}, err
 		}
 		w := &work{lease: l, item: l.Item, dossier: dossier, pass: pass, now: f.c.Now().UTC(), out: journal.Step{State: l.Item.State}}
 		if err := w.take(); err != nil {
@@ -146,7 +151,7 @@ func (w *work) take() error {
 		case dispatch.SignalStep:
 			for i := range w.dossier.Steps {
 				if p := &w.dossier.Steps[i]; p.Code == m.Code && p.CompletedAt.IsZero() {
-					p.CompletedAt = m.CompletedAt.UTC()
+					p.CompletedAt, p.Registration = m.CompletedAt.UTC(), m.Registration
 					w.event(gateway.Event{At: s.At, Kind: gateway.EventStep, Subject: m.Code})
 				}
 			}
@@ -183,19 +188,22 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 	if err != nil {
 		return gateway.Errorf(gateway.Internal, "the stored request cannot be read any more: %w", err)
 	}
-	var missing []gateway.RecordKind
+	var missing []enrich.Question
 	for _, rule := range w.pass.Records {
-		if slices.Contains(w.dossier.Consent, rule.Kind) && !w.has(rule.Kind, rule.Need) {
-			missing = append(missing, rule.Kind)
+		for _, q := range persons(req, rule.Of) {
+			if slices.Contains(w.dossier.Consent, rule.Kind) && !w.has(rule.Kind, q.Person, rule.Need) {
+				q.Kind = rule.Kind
+				missing = append(missing, q)
+			}
 		}
 	}
 	var waitFor gateway.Reason
-	for _, fact := range f.c.Enricher.Fetch(ctx, req.Applicant, string(w.item.ID), w.dossier.Admission.ContentSHA256, w.dossier.Consent, missing) {
+	for _, fact := range f.c.Enricher.Fetch(ctx, string(w.item.ID), w.dossier.Admission.ContentSHA256, w.dossier.Consent, missing) {
 		if changed := w.note(fact); changed {
 			w.event(gateway.Event{Kind: gateway.EventRecord, Subject: string(fact.Kind), Source: fact.Source, Note: string(fact.Status), Reason: fact.Reason})
 		}
 		if fact.Status == gateway.FactFound {
-			w.keep(gateway.BodyFact+string(fact.Kind), fact.Data)
+			w.keep(factBody(fact.Person, fact.Kind), fact.Data)
 		}
 		if fact.Status == gateway.FactUnavailable && w.waits(fact.Kind) {
 			waitFor = fact.Reason
@@ -215,6 +223,25 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 	return nil
 }
 
+func factBody(person string, k gateway.RecordKind) string {
+	return gateway.BodyFact + person + "/" + string(k)
+}
+
+// persons are those whose record a rule asks for: the applicant, and, if it says so, every
+// adult member of the family that the form names.
+func persons(req *gateway.Request, of string) []enrich.Question {
+	all := []enrich.Question{{Person: "applicant", Subject: req.Applicant}}
+	if of != passport.OfAdults {
+		return all
+	}
+	for i, m := range req.Family {
+		if m.Consent && m.IIN.Adult(req.CreatedAt) {
+			all = append(all, enrich.Question{Person: "member-" + strconv.Itoa(i+1), Subject: m.IIN})
+		}
+	}
+	return all
+}
+
 // retryWait grows from a second to a minute: state systems come back, and the provider's
 // clock is running.
 func retryWait(attempt int) time.Duration {
@@ -222,9 +249,9 @@ func retryWait(attempt int) time.Duration {
 }
 
 // has reports whether a record need not be asked for (again).
-func (w *work) has(k gateway.RecordKind, need passport.Need) bool {
+func (w *work) has(k gateway.RecordKind, person string, need passport.Need) bool {
 	for _, n := range w.dossier.Records {
-		if n.Kind == k {
+		if n.Kind == k && n.Person == person {
 			return n.Status != gateway.FactUnavailable || need == passport.Optional
 		}
 	}
@@ -250,7 +277,7 @@ func (w *work) waits(k gateway.RecordKind) bool {
 func (w *work) note(fact gateway.Fact) bool {
 	n := enrich.Note(fact)
 	for i, old := range w.dossier.Records {
-		if old.Kind == n.Kind {
+		if old.Kind == n.Kind && old.Person == n.Person {
 			w.dossier.Records[i] = n
 			return old.Status != n.Status || old.Reason != n.Reason
 		}
@@ -290,9 +317,9 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 		return nil, err
 	}
 	for _, n := range w.dossier.Records {
-		fact := gateway.Fact{Kind: n.Kind, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
+		fact := gateway.Fact{Kind: n.Kind, Person: n.Person, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
 		if n.Status == gateway.FactFound {
-			if fact.Data, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyFact+string(n.Kind)); err != nil {
+			if fact.Data, err = f.c.Journal.Body(ctx, w.item.ID, factBody(n.Person, n.Kind)); err != nil {
 				return nil, err
 			}
 		}

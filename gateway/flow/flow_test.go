@@ -115,7 +115,9 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{store: &journaltest.Faulty{Store: s}, provider: &provider{got: map[gateway.RequestID]map[string]int{}}, records: &records{fail: map[gateway.RecordKind]int{}}, notices: &notices{}, now: journaltest.T0.Add(time.Minute)}
-	r.pass, _ = forms.ByID("housing-aid-zhambyl")
+	if r.pass, err = forms.Version("housing-aid-zhambyl", "106-2016.1"); err != nil {
+		t.Fatal(err)
+	}
 	r.signed, err = harness.Draft{CreatedAt: journaltest.T0, Territory: "311010000", Applicant: harness.Person{IIN: citizen.IIN, Surname: citizen.Surname, GivenName: citizen.Name}}.Sign(ckey)
 	if err != nil {
 		t.Fatal(err)

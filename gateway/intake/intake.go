@@ -173,17 +173,23 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 		a.outcome = verification.SignatureFailed(err, a.now)
 		return nil, a.refuse(err)
 	}
-	form, err := a.c.Forms.Form(a.opened.Root().Space(), a.opened.Root().Local())
+	root := a.opened.Root()
+	form, err := a.c.Forms.Form(root.Space(), root.Local(), a.now)
 	if err != nil {
 		return nil, a.refuse(err)
 	}
 	if first, err := a.again(ctx); first != nil || err != nil {
 		return first, err
 	}
-	faults := form.Check(a.opened.Root())
-	signatory, known := passport.Signatory(a.opened.Root())
+	// The territory says whose rules the form must meet; without one the schema alone is checked.
+	routeErr := a.findRoute(root)
+	if routeErr == nil {
+		form = a.route.Passport.Form()
+	}
+	faults := form.Check(root)
+	signatory, known := passport.Signatory(root)
 	if !known && len(faults) > 0 {
-		return nil, &Refusal{Err: gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s", len(faults), faults[0].Path), Faults: faults}
+		return nil, &Refusal{Err: formInvalid(faults), Faults: faults}
 	}
 	// R4a–R4c: who signed, and may that key still sign.
 	a.outcome = a.c.Verifier.Judge(ctx, a.opened, verification.Want{At: a.now, Purpose: trust.PurposeSignPerson, Citizen: signatory})
@@ -191,13 +197,13 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 		return nil, a.refuse(err)
 	}
 	if len(faults) > 0 {
-		return nil, &Refusal{Err: gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s", len(faults), faults[0].Path), Faults: faults, Checks: a.outcome.Verdict.Checks}
+		return nil, &Refusal{Err: formInvalid(faults), Faults: faults, Checks: a.outcome.Verdict.Checks}
 	}
 	if a.request, err = passport.Read(a.opened.Root()); err != nil {
 		return nil, a.refuse(err)
 	}
-	if a.route, err = a.c.Routes.Find(a.request); err != nil {
-		return nil, a.refuse(err)
+	if routeErr != nil {
+		return nil, a.refuse(routeErr)
 	}
 	for _, check := range []func() error{a.checkForm, a.checkConsent, a.checkDocuments} {
 		if err := check(); err != nil {
@@ -205,6 +211,29 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 		}
 	}
 	return a.accept(ctx)
+}
+
+func formInvalid(faults []passport.Fault) error {
+	return gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s", len(faults), faults[0].Path)
+}
+
+// findRoute finds passport and provider by service code and territory.
+func (a *admission) findRoute(root xmlsig.Element) error {
+	service, _ := passport.Field(root, "serviceCode")
+	territory, _ := passport.Field(root, "provider/territory")
+	kato, err := gateway.ParseKATO(strings.TrimSpace(territory))
+	if err != nil {
+		return err
+	}
+	rt, err := a.c.Routes.Find(&gateway.Request{Service: strings.TrimSpace(service), Territory: kato}, a.now)
+	if err != nil {
+		return err
+	}
+	if f := rt.Passport.Form(); f.Space() != root.Space() || f.Local() != root.Local() {
+		return gateway.Errorf(gateway.FormNamespace, "the form is not that of the service code")
+	}
+	a.route = rt
+	return nil
 }
 
 // again returns the first admission when this very content was accepted before, whatever
@@ -231,7 +260,7 @@ func (a *admission) first(ctx context.Context, it journal.Item) (*Admission, err
 	if err != nil {
 		return nil, a.refuse(err)
 	}
-	if p, ok := a.c.Forms.ByID(dossier.Passport); ok {
+	if p, err := a.c.Forms.Version(dossier.Passport, dossier.Version); err == nil {
 		a.route.Passport = p
 	}
 	return &Admission{Item: it, Dossier: dossier, Receipt: receipt, Duplicate: true}, nil
@@ -244,6 +273,9 @@ func (a *admission) checkForm() error {
 	}
 	if age := a.now.Sub(r.CreatedAt); age > time.Duration(p.CreatedAt.Past) || -age > time.Duration(p.CreatedAt.Future) {
 		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future))
+	}
+	if !r.Representative.IsZero() && !p.Representative.Allowed {
+		return gateway.Errorf(gateway.AttorneyMissing, "nobody may act for the applicant of this service")
 	}
 	// The power of attorney holds to the end of its last day (R16).
 	if !r.Representative.IsZero() && !a.now.In(a.c.Forms.Calendar().Zone()).Before(r.AttorneyEnd(a.c.Forms.Calendar().Zone())) {

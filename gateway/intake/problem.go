@@ -40,7 +40,8 @@ type Problem struct {
 // A FaultText is a form fault with its rule's sentence.
 type FaultText struct {
 	passport.Fault
-	Title string `json:"title"`
+	Title  string        `json:"title"`
+	Titles gateway.Texts `json:"titles"` // in all three languages
 }
 
 // A Refusal is an error with what a Problem shows beside the reason.
@@ -97,7 +98,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalog
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		p.Checks, p.RequestID = refusal.Checks, refusal.RequestID
 		for _, f := range refusal.Faults {
-			p.Faults = append(p.Faults, FaultText{f, texts.Text(lang, "rule."+f.Rule)})
+			p.Faults = append(p.Faults, FaultText{f, texts.Text(lang, "rule."+f.Rule), texts.All("rule." + f.Rule)})
 		}
 	}
 	h := w.Header()

@@ -11,23 +11,29 @@ import (
 
 // A Progress is what a portal may know of a request: everything but the documents' content.
 type Progress struct {
-	ID           gateway.RequestID  `json:"id"`
-	MessageID    string             `json:"message_id"`
-	Service      string             `json:"service"`
-	Shard        string             `json:"shard"`
-	Provider     string             `json:"provider"`
-	State        gateway.State      `json:"state"`
-	StateText    gateway.Texts      `json:"state_text"`
-	ReceivedAt   time.Time          `json:"received_at"`
-	RegisteredAt time.Time          `json:"registered_at"`
-	DueAt        time.Time          `json:"due_at"`
-	Overdue      bool               `json:"overdue"`
-	Admission    gateway.Verdict    `json:"admission"`
-	Steps        []gateway.StepPlan `json:"steps"`
-	Records      []gateway.FactNote `json:"records"`
-	Result       *gateway.Result    `json:"result,omitempty"`
-	ResultURL    string             `json:"result_url,omitempty"`
-	Timeline     []gateway.Event    `json:"timeline"`
+	ID           gateway.RequestID     `json:"id"`
+	MessageID    string                `json:"message_id"`
+	Service      string                `json:"service"`
+	Shard        string                `json:"shard"`
+	Provider     string                `json:"provider"`
+	State        gateway.State         `json:"state"`
+	StateText    gateway.Texts         `json:"state_text"`
+	ReceivedAt   time.Time             `json:"received_at"`
+	RegisteredAt time.Time             `json:"registered_at"`
+	DueAt        time.Time             `json:"due_at"`
+	Admission    gateway.Verdict       `json:"admission"`
+	Deadline     gateway.DeadlineState `json:"deadline"`
+	Steps        []StepProgress        `json:"steps"`
+	Records      []gateway.FactNote    `json:"records"`
+	Result       *gateway.Result       `json:"result,omitempty"`
+	ResultURL    string                `json:"result_url,omitempty"`
+	Timeline     []gateway.Event       `json:"timeline"`
+}
+
+// A StepProgress is a step with how it stands to its limit.
+type StepProgress struct {
+	gateway.StepPlan
+	Deadline gateway.DeadlineState `json:"deadline"`
 }
 
 // item returns a request of the asking portal; any other is not found.
@@ -62,8 +68,11 @@ func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
 	p := Progress{
 		ID: it.ID, MessageID: it.MessageID, Service: it.Service, Shard: it.Shard, Provider: it.Provider, State: it.State, StateText: d.c.Texts.All("state." + string(it.State)),
 		ReceivedAt: dossier.ReceivedAt.In(zone), RegisteredAt: dossier.RegisteredAt.In(zone), DueAt: dossier.DueAt.In(zone),
-		Overdue:   dossier.Result == nil && d.c.Now().After(dossier.DueAt),
-		Admission: dossier.Admission, Steps: dossier.Steps, Records: dossier.Records, Result: dossier.Result, Timeline: it.Events,
+		Deadline:  dossier.DeadlineAt(d.c.Now()),
+		Admission: dossier.Admission, Records: dossier.Records, Result: dossier.Result, Timeline: it.Events,
+	}
+	for i, state := range dossier.StepStates(d.c.Now()) {
+		p.Steps = append(p.Steps, StepProgress{dossier.Steps[i], state})
 	}
 	if p.Records == nil {
 		p.Records = []gateway.FactNote{}

@@ -24,7 +24,8 @@ type Store interface {
 	// Create keeps a new item with its bodies and first events. When it returns nil, all of
 	// it is on disk and survives the loss of power. For a message id already used with the
 	// same content it returns the first item and [ErrDuplicate], which is just as durable;
-	// with other content it returns [ErrReplay] and nothing is kept.
+	// with other content it returns [ErrReplay] and nothing is kept. [gateway.Overload] and
+	// [gateway.JournalFull] come at once, without waiting, when a bound is reached.
 	Create(ctx context.Context, n New) (Item, error)
 
 	// Claim leases up to o.Max items whose wake time has come, the longest waiting first,
@@ -153,6 +154,9 @@ type ClaimOptions struct {
 	Now    time.Time
 	Lease  time.Duration
 	Max    int
+	// Ordered are the states in which an item waits for every older item of the same citizen
+	// and service that is in one of them too: one citizen's requests keep their order.
+	Ordered []gateway.State
 }
 
 // A Lease is the right to advance an item until Until, or until somebody claims it after that.

@@ -95,6 +95,24 @@ func (c *Catalogue) Text(l gateway.Language, key string, args ...any) string {
 	return s
 }
 
+// Plural returns the text key.one, key.few, key.many or key.other for n things, with n put
+// in, by the plural rules of CLDR: Kazakh and English know one and other, Russian all four.
+func (c *Catalogue) Plural(l gateway.Language, key string, n int) string {
+	form := "other"
+	switch {
+	case l != gateway.Russian && n == 1:
+		form = "one"
+	case l != gateway.Russian:
+	case n%10 == 1 && n%100 != 11:
+		form = "one"
+	case n%10 >= 2 && n%10 <= 4 && (n%100 < 12 || n%100 > 14):
+		form = "few"
+	default:
+		form = "many"
+	}
+	return c.Text(l, key+"."+form, n)
+}
+
 // Reason returns the sentence for a Reason.
 func (c *Catalogue) Reason(l gateway.Language, r gateway.Reason) string {
 	return c.Text(l, "reason."+string(r))

@@ -12,13 +12,13 @@ import (
 // immutable and safe for concurrent use.
 type Form struct {
 	root  *element
-	rules FormRules
+	rules []FormRule
 }
 
 // CompileForm compiles an XML Schema of the supported subset, and the passport's rules. A
 // construct outside the subset is an error that names it: a rule that would be skipped
 // silently is worse than none.
-func CompileForm(xsd []byte, rules FormRules) (*Form, error) {
+func CompileForm(xsd []byte, rules []FormRule) (*Form, error) {
 	root, err := compile(xsd)
 	if err != nil {
 		return nil, err
@@ -54,6 +54,10 @@ const (
 	RuleRange      = "range"
 	RuleIIN        = "iin"  // check digit or birth date
 	RuleIBAN       = "iban" // check digits
+	RuleConsent    = "consent"
+	RuleRepeated   = "repeated"  // the same value in two places
+	RuleOrder      = "order"     // dates in the wrong order
+	RuleTerritory  = "territory" // territories that do not go together
 )
 
 // Check returns every fault of the document, at most MaxFaults.
@@ -64,23 +68,36 @@ func (f *Form) Check(root xmlsig.Element) []Fault {
 		return c.faults
 	}
 	c.element(f.root, root, "")
-	f.values(root, f.rules.IIN, func(e xmlsig.Element, path string) {
-		if _, err := gateway.ParseIIN(e.Text()); err != nil {
-			c.fault(e, path, RuleIIN, gateway.DetailOf(err))
-		}
-	})
-	f.values(root, f.rules.IBAN, func(e xmlsig.Element, path string) {
-		if !ibanOK(e.Text()) {
-			c.fault(e, path, RuleIBAN, "the check digits of the IBAN are wrong")
-		}
-	})
+	for i := range f.rules {
+		f.rules[i].check(c, root)
+	}
 	return c.faults
 }
 
-func (f *Form) values(root xmlsig.Element, paths []string, check func(xmlsig.Element, string)) {
-	for _, p := range paths {
-		walk(root, strings.Split(p, "/"), "", check)
+// has reports whether the schema has an element at the path.
+func (f *Form) has(path string) bool {
+	e := f.root
+	for name := range strings.SplitSeq(path, "/") {
+		if e.complex == nil || e.complex.content == nil {
+			return false
+		}
+		if e = e.complex.content.find(name); e == nil {
+			return false
+		}
 	}
+	return true
+}
+
+func (p *particle) find(name string) *element {
+	if p.kind == isElement && p.element.local == name {
+		return p.element
+	}
+	for _, item := range p.items {
+		if e := item.find(name); e != nil {
+			return e
+		}
+	}
+	return nil
 }
 
 // walk visits every element at the path, whatever stands between is repeated.
@@ -165,6 +182,18 @@ func Read(root xmlsig.Element) (*gateway.Request, error) {
 	}
 	if r.Territory, err = gateway.ParseKATO(text("provider/territory")); err != nil {
 		return nil, err
+	}
+	if family, ok := root.Child(root.Space(), "family"); ok {
+		for e := range family.Children() {
+			text, _ := Field(e, "iin")
+			iin, err := gateway.ParseIIN(strings.TrimSpace(text))
+			if err != nil {
+				return nil, gateway.Errorf(gateway.IINInvalid, "family/member/iin: %w", err)
+			}
+			consent, _ := Field(e, "consent")
+			consent = strings.TrimSpace(consent)
+			r.Family = append(r.Family, gateway.Member{IIN: iin, Consent: consent == "true" || consent == "1"})
+		}
 	}
 	if consent, ok := root.Child(root.Space(), "consent"); ok && (text("consent/given") == "true" || text("consent/given") == "1") {
 		for e := range consent.Children() {

@@ -42,6 +42,8 @@ type Config struct {
 	Store  journal.Store          // required
 	Shards []string               // the shards this instance works; required
 	Steps  map[gateway.State]Step // required
+	// Ordered are the states in which one citizen's requests for one service keep their order.
+	Ordered []gateway.State
 	// Workers bounds the items worked on at once. 0 means DefaultWorkers.
 	Workers int
 	// Lease is how long an item belongs to a worker; a step's context ends a little earlier. 0 means DefaultLease.
@@ -142,7 +144,7 @@ func (e *Engine) claim(ctx context.Context, wg *sync.WaitGroup) (int, error) {
 			more = false
 		}
 	}
-	leases, err := e.c.Store.Claim(ctx, journal.ClaimOptions{Shards: e.c.Shards, Now: e.c.Now(), Lease: e.c.Lease, Max: idle})
+	leases, err := e.c.Store.Claim(ctx, journal.ClaimOptions{Shards: e.c.Shards, Now: e.c.Now(), Lease: e.c.Lease, Max: idle, Ordered: e.c.Ordered})
 	for range idle - len(leases) {
 		e.free <- struct{}{}
 	}

@@ -5,6 +5,7 @@ package route
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/passport"
@@ -27,17 +28,17 @@ func NewTable(r *passport.Register, reachable func(provider string) bool) *Table
 	return &Table{r, reachable}
 }
 
-// Find returns the route for the request, or an error with [gateway.ServiceUnknown] or
+// Find returns the route for a request received at an instant, or an error with [gateway.ServiceUnknown] or
 // [gateway.TerritoryUnknown]; the latter lists the territories that are served.
-func (t *Table) Find(r *gateway.Request) (Route, error) {
-	if !t.register.Offers(r.Service) {
-		return Route{}, gateway.Errorf(gateway.ServiceUnknown, "no passport for the service code; known are %s", strings.Join(t.services(), ", "))
+func (t *Table) Find(r *gateway.Request, at time.Time) (Route, error) {
+	if !t.register.Offers(r.Service, at) {
+		return Route{}, gateway.Errorf(gateway.ServiceUnknown, "no passport for the service code; known are %s", strings.Join(t.services(at), ", "))
 	}
 	var (
 		best   Route
 		digits int
 	)
-	for _, p := range t.register.All() {
+	for _, p := range t.register.Applying(at) {
 		if p.Service != r.Service {
 			continue
 		}
@@ -48,14 +49,14 @@ func (t *Table) Find(r *gateway.Request) (Route, error) {
 		}
 	}
 	if digits == 0 {
-		return Route{}, gateway.Errorf(gateway.TerritoryUnknown, "no provider serves the territory; served are KATO %s", strings.Join(t.Served(r.Service), ", "))
+		return Route{}, gateway.Errorf(gateway.TerritoryUnknown, "no provider serves the territory; served are KATO %s", strings.Join(t.Served(r.Service, at), ", "))
 	}
 	return best, nil
 }
 
-func (t *Table) services() []string {
+func (t *Table) services(at time.Time) []string {
 	var all []string
-	for _, p := range t.register.All() {
+	for _, p := range t.register.Applying(at) {
 		if !slices.Contains(all, p.Service) {
 			all = append(all, p.Service)
 		}
@@ -64,10 +65,10 @@ func (t *Table) services() []string {
 	return all
 }
 
-// Served lists the KATO prefixes that a service is offered in.
-func (t *Table) Served(service string) []string {
+// Served lists the KATO prefixes that a service is offered in at an instant.
+func (t *Table) Served(service string, at time.Time) []string {
 	var all []string
-	for _, p := range t.register.All() {
+	for _, p := range t.register.Applying(at) {
 		if p.Service != service {
 			continue
 		}

@@ -3,6 +3,7 @@ package route_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/passport"
@@ -34,7 +35,7 @@ func TestFind(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := table.Find(&gateway.Request{Service: tt.service, Territory: tt.territory})
+			r, err := table.Find(&gateway.Request{Service: tt.service, Territory: tt.territory}, time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC))
 			if gateway.ReasonOf(err) != tt.want {
 				t.Fatalf("got %v", err)
 			}

@@ -48,8 +48,8 @@ func NewKey(cert []byte, signer crypto.Signer) (*Key, error) {
 	return k, nil
 }
 
-// LoadPEM reads an unencrypted RSA private key (PKCS #8 or PKCS #1) and CERTIFICATE blocks,
-// the first of which is the signer's; the others are ignored.
+// LoadPEM reads an unencrypted private key, RSA (PKCS #8 or PKCS #1) or GOST (PKCS #8), and
+// CERTIFICATE blocks, the first of which is the signer's; the others are ignored.
 func LoadPEM(data []byte) (*Key, error) {
 	var signer crypto.Signer
 	var cert []byte
@@ -70,17 +70,15 @@ func LoadPEM(data []byte) (*Key, error) {
 			if b.Headers["DEK-Info"] != "" {
 				return nil, gateway.Errorf(gateway.ConfigInvalid, "the private key is encrypted")
 			}
-			var key any
 			var err error
 			if b.Type == "PRIVATE KEY" {
-				key, err = x509.ParsePKCS8PrivateKey(b.Bytes)
-			} else {
-				key, err = x509.ParsePKCS1PrivateKey(b.Bytes)
+				signer, err = parsePrivateKey(b.Bytes)
+			} else if signer, err = x509.ParsePKCS1PrivateKey(b.Bytes); err != nil {
+				err = gateway.Errorf(gateway.ConfigInvalid, "the private key cannot be read")
 			}
 			if err != nil {
-				return nil, gateway.Errorf(gateway.ConfigInvalid, "the private key cannot be read")
+				return nil, err
 			}
-			signer, _ = key.(crypto.Signer)
 		case "ENCRYPTED PRIVATE KEY":
 			return nil, gateway.Errorf(gateway.ConfigInvalid, "the private key is encrypted")
 		}

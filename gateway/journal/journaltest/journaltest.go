@@ -175,6 +175,50 @@ func Run(t *testing.T, make Maker) {
 			}
 		}
 	})
+	t.Run("one citizen's requests for one service keep their order where it is asked for", func(t *testing.T) {
+		s, _ := make(t)
+		defer s.Close()
+		ordered := []gateway.State{gateway.StateAccepted, gateway.StateEnriched}
+		claim := func(at time.Time) []journal.Lease {
+			ls, err := s.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: at, Lease: time.Minute, Max: 10, Ordered: ordered})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ls
+		}
+		for n := range 4 { // 0 and 3 are of one citizen
+			create(t, s, n)
+		}
+		other := NewItem(6) // of the same citizen, for another service
+		other.Service, other.Wake = "complaint", T0
+		if _, err := s.Create(ctx, other); err != nil {
+			t.Fatal(err)
+		}
+		at := T0.Add(time.Minute)
+		ls := claim(at)
+		if got := fmt.Sprint(messages(ls)); got != "[message-0 message-6 message-1 message-2]" {
+			t.Fatalf("claimed %s", got)
+		}
+		// The older one is tried again later: the younger one still waits.
+		if err := s.Advance(ctx, ls[0], journal.Step{State: gateway.StateEnriched, Doc: []byte("{}"), At: at, Wake: at.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		if ls := claim(at.Add(time.Second)); len(ls) != 0 {
+			t.Fatalf("claimed %v past an older one", messages(ls))
+		}
+		ls = claim(at.Add(2 * time.Hour))
+		if len(ls) == 0 || ls[0].Item.MessageID == "message-3" {
+			t.Fatalf("claimed %v", messages(ls))
+		}
+		for _, l := range ls {
+			if err := s.Advance(ctx, l, journal.Step{State: gateway.StateDelivered, Doc: []byte("{}"), At: at}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ls := claim(at.Add(2 * time.Hour)); len(ls) != 1 || ls[0].Item.MessageID != "message-3" {
+			t.Errorf("claimed %v after the older one was delivered", messages(ls))
+		}
+	})
 	t.Run("an expired lease is taken over and its holder fenced off", func(t *testing.T) {
 		s, _ := make(t)
 		defer s.Close()

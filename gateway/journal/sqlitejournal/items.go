@@ -15,36 +15,49 @@ import (
 	"egov-gateway/gateway/journal"
 )
 
-const itemColumns = "seq, id, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc"
-
-// background: a statement inside the shared transaction is never cut short by one caller's
-// context, because an interrupted statement may roll back the whole group.
-var background = context.Background()
+const itemColumns = "seq, id, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, pending, events, bodies"
 
 type scanner interface{ Scan(...any) error }
 
-func scanItem(row scanner) (int64, journal.Item, error) {
+// A row is an item as the database keeps it.
+type row struct {
+	seq     int64
+	item    journal.Item
+	pending int
+	events  []byte
+	bodies  []byte
+}
+
+func scanItem(from scanner) (row, error) {
 	var (
-		seq              int64
-		it               journal.Item
+		r                row
+		it               = &r.item
 		content          []byte
 		created, updated int64
 		wake             sql.NullInt64
 	)
-	err := row.Scan(&seq, &it.ID, &it.Portal, &it.MessageID, &content, &it.Citizen, &it.Service, &it.Shard, &it.Provider, &it.State,
-		&it.Version, &it.Attempt, &created, &updated, &wake, &it.Doc)
+	err := from.Scan(&r.seq, &it.ID, &it.Portal, &it.MessageID, &content, &it.Citizen, &it.Service, &it.Shard, &it.Provider, &it.State,
+		&it.Version, &it.Attempt, &created, &updated, &wake, &it.Doc, &r.pending, &r.events, &r.bodies)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, it, journal.ErrNotFound
+		return r, journal.ErrNotFound
 	}
 	if err != nil {
-		return 0, it, err
+		return r, err
 	}
 	copy(it.Content[:], content)
 	it.Created, it.Updated = fromMicro(created), fromMicro(updated)
 	if wake.Valid {
 		it.Wake = fromMicro(wake.Int64)
 	}
-	return seq, it, nil
+	return r, nil
+}
+
+// full returns the item with its events.
+func (r *row) full() (journal.Item, error) {
+	if err := json.Unmarshal(r.events, &r.item.Events); err != nil {
+		return r.item, fmt.Errorf("events of item %d: %w", r.seq, err)
+	}
+	return r.item, nil
 }
 
 func fromMicro(n int64) time.Time { return time.UnixMicro(n).UTC() }
@@ -56,111 +69,90 @@ func toWake(t time.Time) any {
 	return t.UnixMicro()
 }
 
-type querier interface {
-	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-	QueryRowContext(context.Context, string, ...any) *sql.Row
-}
-
-func events(ctx context.Context, q querier, seq int64) ([]gateway.Event, error) {
-	rows, err := q.QueryContext(ctx, "SELECT data FROM event WHERE item = ? ORDER BY n", seq)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+// appendEvents adds events to a JSON array, numbering on from what it holds.
+func appendEvents(array []byte, add []gateway.Event) ([]byte, error) {
 	var all []gateway.Event
-	for rows.Next() {
-		var data []byte
-		if err := rows.Scan(&data); err != nil {
+	if len(array) > 0 {
+		if len(add) == 0 {
+			return array, nil
+		}
+		if err := json.Unmarshal(array, &all); err != nil {
 			return nil, err
 		}
-		var e gateway.Event
-		if err := json.Unmarshal(data, &e); err != nil {
-			return nil, fmt.Errorf("event of item %d: %w", seq, err)
-		}
-		all = append(all, e)
-	}
-	return all, rows.Err()
-}
-
-func addEvents(tx *sql.Tx, seq int64, add []gateway.Event) error {
-	if len(add) == 0 {
-		return nil
-	}
-	var last int
-	if err := tx.QueryRow("SELECT coalesce(max(n), 0) FROM event WHERE item = ?", seq).Scan(&last); err != nil {
-		return err
 	}
 	for _, e := range add {
-		last++
-		e.Seq = last
-		data, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec("INSERT INTO event(item, n, data) VALUES (?, ?, ?)", seq, last, string(data)); err != nil {
-			return err
-		}
+		e.Seq = len(all) + 1
+		all = append(all, e)
 	}
-	return nil
+	if all == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal(all)
 }
 
-func addBodies(tx *sql.Tx, seq int64, bodies map[string][]byte) error {
-	for name, data := range bodies {
-		sum := sha256.Sum256(data)
-		if data == nil {
-			data = []byte{}
-		}
-		_, err := tx.Exec(`INSERT INTO body(item, name, sha256, data) VALUES (?, ?, ?, ?)
-			ON CONFLICT(item, name) DO UPDATE SET sha256 = excluded.sha256, data = excluded.data`, seq, name, sum[:], data)
-		if err != nil {
-			return err
+// addBodies puts bodies into the batch and their places into the JSON object.
+func (w *writing) addBodies(object []byte, add map[string][]byte) ([]byte, error) {
+	if len(add) == 0 && len(object) > 0 {
+		return object, nil
+	}
+	places := map[string]place{}
+	if len(object) > 0 {
+		if err := json.Unmarshal(object, &places); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	for name, data := range add {
+		places[name] = w.bodies.add(data)
+	}
+	return json.Marshal(places)
 }
 
 // Create implements journal.Store; it is durable when it returns nil or ErrDuplicate.
 func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error) {
 	message := sha256.Sum256([]byte(n.Portal + "\x00" + n.MessageID))
 	var it journal.Item
-	err := s.submit(ctx, func(tx *sql.Tx) error {
-		seq, first, err := scanItem(tx.QueryRow("SELECT "+itemColumns+" FROM item WHERE message = ?", message[:]))
+	if s.full.Load() {
+		return it, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+	}
+	err := s.admit(ctx, func(w *writing) error {
+		r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE message = ?", message[:]))
 		if err == nil {
-			if first.Content != n.Content {
+			if r.item.Content != n.Content {
 				return journal.ErrReplay
 			}
-			it = first
-			it.Events, err = events(background, tx, seq)
-			if err != nil {
-				return err
+			if it, err = r.full(); err != nil {
+				return engineError{err}
 			}
 			return journal.ErrDuplicate
 		}
 		if !errors.Is(err, journal.ErrNotFound) {
-			return err
+			return engineError{err}
+		}
+		events, err := appendEvents(nil, n.Events)
+		if err != nil {
+			return engineError{err}
+		}
+		bodies, err := w.addBodies(nil, n.Bodies)
+		if err != nil {
+			return engineError{err}
 		}
 		at := n.Created.UnixMicro()
-		res, err := tx.Exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?)`,
+		_, err = w.exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, events, bodies)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?)`,
 			string(n.ID), message[:], n.Portal, n.MessageID, n.Content[:], string(n.Citizen), n.Service, n.Shard, n.Provider,
-			string(gateway.StateAccepted), at, at, toWake(n.Wake), n.Doc)
+			string(gateway.StateAccepted), at, at, toWake(n.Wake), n.Doc, events, bodies)
 		if err != nil {
 			return err
 		}
-		if seq, err = res.LastInsertId(); err != nil {
-			return err
+		it = journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
+			State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: n.Doc}
+		if !n.Wake.IsZero() {
+			it.Wake = fromMicro(n.Wake.UnixMicro())
 		}
-		if err := addEvents(tx, seq, n.Events); err != nil {
-			return err
+		if err := json.Unmarshal(events, &it.Events); err != nil {
+			return engineError{err}
 		}
-		if err := addBodies(tx, seq, n.Bodies); err != nil {
-			return err
-		}
-		if _, it, err = scanItem(tx.QueryRow("SELECT "+itemColumns+" FROM item WHERE seq = ?", seq)); err != nil {
-			return err
-		}
-		it.Events, err = events(background, tx, seq)
-		return err
+		return nil
 	})
 	if err != nil && !errors.Is(err, journal.ErrDuplicate) {
 		return journal.Item{}, err
@@ -173,57 +165,50 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	if len(o.Shards) == 0 || o.Max <= 0 {
 		return nil, nil
 	}
-	marks := strings.Repeat(", ?", len(o.Shards))[2:]
-	args := make([]any, 0, len(o.Shards)+2)
+	now, until := o.Now.UnixMicro(), o.Now.Add(o.Lease)
+	// An idle look costs no transaction.
+	due, err := s.anyDue(ctx, o.Shards, now)
+	if err != nil || !due {
+		return nil, err
+	}
+	query := "SELECT seq FROM item WHERE shard IN (" + marks(len(o.Shards)) + ") AND wake IS NOT NULL AND wake <= ?"
+	var args []any
 	for _, sh := range o.Shards {
 		args = append(args, sh)
 	}
-	args = append(args, o.Now.UnixMicro(), o.Max)
-	due := "SELECT seq FROM item WHERE shard IN (" + marks + ") AND wake IS NOT NULL AND wake <= ? ORDER BY wake LIMIT ?"
-
-	// An idle look costs no transaction.
-	var any int64
-	switch err := s.read.QueryRowContext(ctx, due, args...).Scan(&any); {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, gateway.Errorf(gateway.JournalUnavailable, "look for due work: %w", err)
+	args = append(args, now)
+	if n := len(o.Ordered); n > 0 {
+		query += " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq AND older.service = item.service AND older.state IN (" + marks(n) + ")))"
+		for range 2 {
+			for _, st := range o.Ordered {
+				args = append(args, string(st))
+			}
+		}
 	}
-
-	until := o.Now.Add(o.Lease)
+	query += " ORDER BY wake LIMIT ?"
+	args = append(args, o.Max)
 	var leases []journal.Lease
-	err := s.submit(ctx, func(tx *sql.Tx) error {
-		leases = nil
-		rows, err := tx.Query(due, args...)
+	err = s.submit(ctx, func(w *writing) error {
+		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
 		}
-		var seqs []int64
-		for rows.Next() {
-			var seq int64
-			if err := rows.Scan(&seq); err != nil {
-				rows.Close()
-				return err
-			}
-			seqs = append(seqs, seq)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
 		for _, seq := range seqs {
-			if _, err := tx.Exec("UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ?", until.UnixMicro(), seq); err != nil {
+			if _, err := w.exec("UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ?", until.UnixMicro(), seq); err != nil {
 				return err
 			}
-			_, it, err := scanItem(tx.QueryRow("SELECT "+itemColumns+" FROM item WHERE seq = ?", seq))
+			r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE seq = ?", seq))
 			if err != nil {
-				return err
+				return engineError{err}
 			}
-			if it.Events, err = events(background, tx, seq); err != nil {
-				return err
+			l := journal.Lease{Until: until}
+			if l.Item, err = r.full(); err != nil {
+				return engineError{err}
 			}
-			l := journal.Lease{Item: it, Until: until}
-			if l.Inbox, err = inbox(tx, seq); err != nil {
-				return err
+			if r.pending > 0 {
+				if l.Inbox, err = w.inbox(seq); err != nil {
+					return err
+				}
 			}
 			leases = append(leases, l)
 		}
@@ -235,10 +220,54 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	return leases, nil
 }
 
-func inbox(tx *sql.Tx, seq int64) ([]journal.Signal, error) {
-	rows, err := tx.Query("SELECT key, kind, at, body FROM inbox WHERE item = ? AND consumed = 0 ORDER BY n", seq)
+func marks(n int) string { return strings.Repeat(", ?", n)[2:] }
+
+func (s *Store) anyDue(ctx context.Context, shards []string, now int64) (bool, error) {
+	for _, shard := range shards {
+		var one int
+		err := s.look.QueryRowContext(ctx, shard, now).Scan(&one)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return false, s.readErr("look for due work", err)
+		}
+	}
+	return false, nil
+}
+
+func (w *writing) seqs(query string, args ...any) ([]int64, error) {
+	st, err := w.prepared(query)
 	if err != nil {
 		return nil, err
+	}
+	rows, err := st.QueryContext(background, args...)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	defer rows.Close()
+	var all []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, engineError{err}
+		}
+		all = append(all, seq)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, engineError{err}
+	}
+	return all, nil
+}
+
+func (w *writing) inbox(seq int64) ([]journal.Signal, error) {
+	st, err := w.prepared("SELECT key, kind, at, body FROM inbox WHERE item = ? AND consumed = 0 ORDER BY n")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(background, seq)
+	if err != nil {
+		return nil, engineError{err}
 	}
 	defer rows.Close()
 	var all []journal.Signal
@@ -248,84 +277,94 @@ func inbox(tx *sql.Tx, seq int64) ([]journal.Signal, error) {
 			at int64
 		)
 		if err := rows.Scan(&g.Key, &g.Kind, &at, &g.Body); err != nil {
-			return nil, err
+			return nil, engineError{err}
 		}
 		g.At = fromMicro(at)
 		all = append(all, g)
 	}
-	return all, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, engineError{err}
+	}
+	return all, nil
 }
 
 // Advance implements journal.Store; all of the step is durable when it returns nil.
 func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) error {
-	return s.submit(ctx, func(tx *sql.Tx) error {
-		var seq int64
-		err := tx.QueryRow("SELECT seq FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version).Scan(&seq)
+	return s.submit(ctx, func(w *writing) error {
+		var (
+			seq            int64
+			pending        int
+			events, bodies []byte
+		)
+		err := w.row("SELECT seq, pending, events, bodies FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version).Scan(&seq, &pending, &events, &bodies)
 		if errors.Is(err, sql.ErrNoRows) {
 			return journal.ErrLeaseLost
 		}
 		if err != nil {
-			return err
+			return engineError{err}
 		}
-		for _, key := range st.Consumed {
-			if _, err := tx.Exec("UPDATE inbox SET consumed = 1 WHERE item = ? AND key = ?", seq, key); err != nil {
-				return err
-			}
+		if events, err = appendEvents(events, st.Events); err != nil {
+			return engineError{err}
+		}
+		if bodies, err = w.addBodies(bodies, st.Bodies); err != nil {
+			return engineError{err}
 		}
 		// A signal that arrived while the step ran must not wait for the planned wake time.
 		wake := toWake(st.Wake)
-		var unseen int
-		if err := tx.QueryRow("SELECT count(*) FROM inbox WHERE item = ? AND consumed = 0", seq).Scan(&unseen); err != nil {
-			return err
-		}
-		seen := len(l.Inbox) - len(st.Consumed)
-		if unseen > seen {
+		if pending > len(l.Inbox) {
 			wake = st.At.UnixMicro()
 		}
-		_, err = tx.Exec("UPDATE item SET state = ?, attempt = ?, wake = ?, doc = ?, updated = ?, version = version + 1, leased = 0 WHERE seq = ?",
-			string(st.State), st.Attempt, wake, st.Doc, st.At.UnixMicro(), seq)
-		if err != nil {
-			return err
+		consumed := 0
+		for _, key := range st.Consumed {
+			res, err := w.exec("UPDATE inbox SET consumed = 1 WHERE item = ? AND key = ? AND consumed = 0", seq, key)
+			if err != nil {
+				return err
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return engineError{err}
+			}
+			consumed += int(n)
 		}
-		if err := addEvents(tx, seq, st.Events); err != nil {
-			return err
-		}
-		return addBodies(tx, seq, st.Bodies)
+		_, err = w.exec("UPDATE item SET state = ?, attempt = ?, wake = ?, doc = ?, updated = ?, version = version + 1, leased = 0, pending = ?, events = ?, bodies = ? WHERE seq = ?",
+			string(st.State), st.Attempt, wake, st.Doc, st.At.UnixMicro(), pending-consumed, events, bodies, seq)
+		return err
 	})
 }
 
 // Signal implements journal.Store; the message is durable when it returns nil.
 func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Signal) (journal.Signal, bool, error) {
 	first, fresh := g, false
-	err := s.submit(ctx, func(tx *sql.Tx) error {
+	err := s.submit(ctx, func(w *writing) error {
 		first, fresh = g, false
 		var seq int64
-		err := tx.QueryRow("SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
+		err := w.row("SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
 		if errors.Is(err, sql.ErrNoRows) {
 			return journal.ErrNotFound
 		}
 		if err != nil {
-			return err
+			return engineError{err}
 		}
 		var at int64
-		err = tx.QueryRow("SELECT kind, at, body FROM inbox WHERE item = ? AND key = ?", seq, g.Key).Scan(&first.Kind, &at, &first.Body)
+		err = w.row("SELECT kind, at, body FROM inbox WHERE item = ? AND key = ?", seq, g.Key).Scan(&first.Kind, &at, &first.Body)
 		if err == nil {
 			first.At = fromMicro(at)
 			return nil
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
-			return err
+			return engineError{err}
 		}
 		body := g.Body
 		if body == nil {
 			body = []byte{}
 		}
-		if _, err := tx.Exec(`INSERT INTO inbox(item, key, n, kind, at, body) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`,
+		if _, err := w.exec(`INSERT INTO inbox(item, key, n, kind, at, body) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`,
 			seq, g.Key, seq, g.Kind, g.At.UnixMicro(), body); err != nil {
 			return err
 		}
-		// A leased item is not woken here: its Advance sees the unseen message.
-		_, err = tx.Exec("UPDATE item SET wake = ? WHERE seq = ? AND leased = 0 AND (wake IS NULL OR wake > ?)", g.At.UnixMicro(), seq, g.At.UnixMicro())
+		// A leased item is not woken here: its Advance sees the message that is still pending.
+		_, err = w.exec("UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?",
+			g.At.UnixMicro(), g.At.UnixMicro(), seq)
 		fresh = err == nil
 		return err
 	})
@@ -337,28 +376,38 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 
 // Get implements journal.Store; it reads what was durable at the call.
 func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, error) {
-	seq, it, err := scanItem(s.read.QueryRowContext(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
+	r, err := scanItem(s.read.QueryRowContext(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
 	if err != nil {
 		return journal.Item{}, s.readErr("get", err)
 	}
-	if it.Events, err = events(ctx, s.read, seq); err != nil {
-		return journal.Item{}, s.readErr("get events", err)
+	it, err := r.full()
+	if err != nil {
+		return journal.Item{}, s.readErr("get", err)
 	}
 	return it, nil
 }
 
 // Body implements journal.Store; it reads what was durable at the call.
 func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
-	var sum, data []byte
-	err := s.read.QueryRowContext(ctx, "SELECT b.sha256, b.data FROM body b JOIN item i ON i.seq = b.item WHERE i.id = ? AND b.name = ?", string(id), name).Scan(&sum, &data)
+	var object []byte
+	err := s.read.QueryRowContext(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, journal.ErrNotFound
 	}
 	if err != nil {
 		return nil, s.readErr("body", err)
 	}
-	if got := sha256.Sum256(data); string(got[:]) != string(sum) {
-		return nil, gateway.Errorf(gateway.JournalUnavailable, "the body %s of request %s is damaged on disk: restore it from a backup", name, id)
+	places := map[string]place{}
+	if err := json.Unmarshal(object, &places); err != nil {
+		return nil, s.readErr("body", err)
+	}
+	p, ok := places[name]
+	if !ok {
+		return nil, journal.ErrNotFound
+	}
+	data, err := s.segs.read(p)
+	if err != nil {
+		return nil, gateway.Errorf(gateway.JournalUnavailable, "the body %s of request %s is damaged on disk, restore it from a backup: %w", name, id, err)
 	}
 	return data, nil
 }
@@ -397,14 +446,14 @@ func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, stri
 		last int64
 	)
 	for rows.Next() {
-		seq, it, err := scanItem(rows)
+		r, err := scanItem(rows)
 		if err != nil {
 			return nil, "", s.readErr("list", err)
 		}
 		if len(all) == q.Limit {
 			return all, strconv.FormatInt(last, 10), nil
 		}
-		all, last = append(all, it), seq
+		all, last = append(all, r.item), r.seq
 	}
 	if err := rows.Err(); err != nil {
 		return nil, "", s.readErr("list", err)
@@ -414,13 +463,20 @@ func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, stri
 
 // Stats implements journal.Store: it writes one row through the writer before it counts.
 func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
-	err := s.submit(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE heartbeat SET n = n + 1")
+	err := s.submit(ctx, func(w *writing) error {
+		_, err := w.exec("UPDATE heartbeat SET n = n + 1")
 		return err
 	})
 	if err != nil {
 		return journal.Stats{}, err
 	}
+	if s.full.Load() {
+		return journal.Stats{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+	}
+	return s.count(ctx)
+}
+
+func (s *Store) count(ctx context.Context) (journal.Stats, error) {
 	st := journal.Stats{ByShard: map[string]map[gateway.State]int{}}
 	rows, err := s.read.QueryContext(ctx, "SELECT shard, state, count(*) FROM item GROUP BY shard, state")
 	if err != nil {
@@ -456,8 +512,8 @@ func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
 
 // Record implements journal.Audit; the entry is durable when it returns nil.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
-	return s.submit(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT INTO audit(at, door, party, reason, content) VALUES (?, ?, ?, ?, ?)",
+	return s.submit(ctx, func(w *writing) error {
+		_, err := w.exec("INSERT INTO audit(at, door, party, reason, content) VALUES (?, ?, ?, ?, ?)",
 			e.At.UnixMicro(), e.Door, e.Party, string(e.Reason), e.ContentSHA256)
 		return err
 	})

@@ -16,24 +16,14 @@ CREATE TABLE item (
   updated    INTEGER NOT NULL,
   wake       INTEGER,
   leased     INTEGER NOT NULL DEFAULT 0,
-  doc        BLOB    NOT NULL
+  pending    INTEGER NOT NULL DEFAULT 0, -- signals not yet consumed
+  doc        BLOB    NOT NULL,
+  events     BLOB    NOT NULL,           -- JSON array
+  bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
 CREATE INDEX item_wake    ON item(shard, wake) WHERE wake IS NOT NULL;
-CREATE INDEX item_state   ON item(state, seq);
-CREATE TABLE event (
-  item INTEGER NOT NULL REFERENCES item(seq),
-  n    INTEGER NOT NULL,
-  data TEXT    NOT NULL,
-  PRIMARY KEY (item, n)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE body (
-  item   INTEGER NOT NULL REFERENCES item(seq),
-  name   TEXT    NOT NULL,
-  sha256 BLOB    NOT NULL,
-  data   BLOB    NOT NULL,
-  PRIMARY KEY (item, name)
-) STRICT;
+CREATE INDEX item_state   ON item(shard, state);
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),
   key      TEXT    NOT NULL,

@@ -1,7 +1,9 @@
 // Package sqlitejournal keeps the journal in one SQLite file: the embedded default.
 //
 // One goroutine writes, grouping the calls that wait into one transaction; readers have
-// connections of their own. WAL with synchronous=FULL: a commit returns after fsync.
+// connections of their own. WAL with synchronous=FULL: a commit returns after fsync. Bodies
+// lie in append-only segment files beside the database and are synced before the
+// transaction that names them.
 package sqlitejournal
 
 import (
@@ -14,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,12 +35,18 @@ const schemaVersion = 1
 // DefaultGroup is how many waiting calls share one transaction at most.
 const DefaultGroup = 256
 
+// DefaultMinFree leaves room for the work on what was accepted.
+const DefaultMinFree = 256 << 20
+
 // Config says where the journal lies.
 type Config struct {
 	// Dir is the data directory, made if missing; one process at a time. Required.
 	Dir string
 	// Group bounds the calls in one transaction. 0 means DefaultGroup.
 	Group int
+	// MinFree is the room on the disk, in bytes, below which nothing more is accepted; what was
+	// accepted goes on. 0 means DefaultMinFree.
+	MinFree uint64
 	// Committed, if set, is told of each commit: how many calls it held and how long it took.
 	Committed func(calls int, took time.Duration)
 }
@@ -48,9 +57,17 @@ type Store struct {
 	lock  *os.File
 	write *sql.DB
 	read  *sql.DB
+	segs  *segments
+
+	conn *sql.Conn            // the writer's connection; used by the writer alone
+	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
+	look *sql.Stmt            // the idle look for due work of one shard
 
 	calls chan *call
 	done  chan struct{} // closed when the writer has ended
+	stop  chan struct{} // closed to end the checkpoints
+
+	full atomic.Bool // less than MinFree is left
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -61,11 +78,64 @@ var (
 	_ journal.Audit = (*Store)(nil)
 )
 
+// A call is one write. do answers what the contract names before its first write; an error
+// after that is one of the engine and fails the whole group.
 type call struct {
-	do   func(tx *sql.Tx) error
+	do   func(w *writing) error
 	err  error
 	done chan struct{}
 }
+
+// A writing is the transaction that a group shares.
+type writing struct {
+	s      *Store
+	bodies batch
+}
+
+// engineError marks what fails a whole group.
+type engineError struct{ error }
+
+// background: a statement inside the shared transaction is never cut short by one caller's
+// context, because an interrupted statement may roll back the whole group.
+var background = context.Background()
+
+func (w *writing) prepared(query string) (*sql.Stmt, error) {
+	if st, ok := w.s.stmt[query]; ok {
+		return st, nil
+	}
+	st, err := w.s.conn.PrepareContext(background, query)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	w.s.stmt[query] = st
+	return st, nil
+}
+
+// exec writes.
+func (w *writing) exec(query string, args ...any) (sql.Result, error) {
+	st, err := w.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	res, err := st.ExecContext(background, args...)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	return res, nil
+}
+
+// row reads one row.
+func (w *writing) row(query string, args ...any) scanner {
+	st, err := w.prepared(query)
+	if err != nil {
+		return failed{err}
+	}
+	return st.QueryRowContext(background, args...)
+}
+
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error { return f.err }
 
 // Open opens or makes the journal in c.Dir, and frees the leases that a process which ended
 // without recording its work has left. The errors are sentences for an operator: the
@@ -78,6 +148,9 @@ func Open(c Config) (*Store, error) {
 	if c.Group == 0 {
 		c.Group = DefaultGroup
 	}
+	if c.MinFree == 0 {
+		c.MinFree = DefaultMinFree
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
@@ -89,12 +162,14 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, calls: make(chan *call, 4*c.Group), done: make(chan struct{})}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, 4*c.Group), done: make(chan struct{}), stop: make(chan struct{})}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
 	}
+	s.measure()
 	go s.writer()
+	go s.housekeeping()
 	return s, nil
 }
 
@@ -104,7 +179,7 @@ func (s *Store) open(file string) error {
 	dsn := func(mode string) string {
 		q := url.Values{"_pragma": {"busy_timeout(5000)", "foreign_keys(1)"}}
 		if mode == "rw" {
-			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "journal_size_limit(67108864)")
+			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(0)")
 			q.Set("_txlock", "immediate")
 		} else {
 			q["_pragma"] = append(q["_pragma"], "query_only(1)")
@@ -115,7 +190,7 @@ func (s *Store) open(file string) error {
 	if s.write, err = sql.Open("sqlite", dsn("rw")); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
-	s.write.SetMaxOpenConns(1)
+	s.write.SetMaxOpenConns(2) // the writer and the checkpoints
 	var version int
 	if err := s.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return fmt.Errorf("journal: the file %s is damaged or not a journal: %w", file, err)
@@ -145,6 +220,15 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.read.SetMaxOpenConns(4)
+	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
+	if s.segs, err = openSegments(filepath.Join(s.cfg.Dir, "bodies")); err != nil {
+		return fmt.Errorf("journal: the bodies in %s cannot be opened: %w", s.cfg.Dir, err)
+	}
+	if s.conn, err = s.write.Conn(background); err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
 	return nil
 }
 
@@ -165,7 +249,7 @@ func syncDir(dir string) error {
 }
 
 // submit hands one call to the writer and waits until its transaction is on disk.
-func (s *Store) submit(ctx context.Context, do func(tx *sql.Tx) error) error {
+func (s *Store) submit(ctx context.Context, do func(w *writing) error) error {
 	c := &call{do: do, done: make(chan struct{})}
 	s.mu.RLock()
 	if s.closed {
@@ -185,6 +269,15 @@ func (s *Store) submit(ctx context.Context, do func(tx *sql.Tx) error) error {
 	return c.err
 }
 
+// admit is submit for new work: when the queue is full it refuses at once instead of letting
+// callers pile up.
+func (s *Store) admit(ctx context.Context, do func(w *writing) error) error {
+	if len(s.calls) >= cap(s.calls)-s.cfg.Group {
+		return gateway.Errorf(gateway.Overload, "the journal's queue is full")
+	}
+	return s.submit(ctx, do)
+}
+
 func (s *Store) writer() {
 	defer close(s.done)
 	for first := range s.calls {
@@ -202,51 +295,72 @@ func (s *Store) writer() {
 			}
 		}
 		start := time.Now()
-		s.commit(group)
+		err := s.commit(group)
+		for _, c := range group {
+			if err != nil {
+				c.err = gateway.Errorf(gateway.JournalUnavailable, "commit: %w", err)
+			}
+			close(c.done)
+		}
 		if s.cfg.Committed != nil {
 			s.cfg.Committed(len(group), time.Since(start))
 		}
 	}
 }
 
-// commit runs a group in one transaction, each call in a savepoint of its own. Nobody is
-// answered before COMMIT returned; when the engine itself fails, all of the group fail.
-func (s *Store) commit(group []*call) {
-	fail := func(err error) {
-		for _, c := range group {
-			c.err = gateway.Errorf(gateway.JournalUnavailable, "commit: %w", err)
-			close(c.done)
+// commit runs a group in one transaction. Nobody is answered before COMMIT returned; when
+// the engine or a body's file fails, all of the group fail.
+func (s *Store) commit(group []*call) (err error) {
+	if _, err := s.conn.ExecContext(background, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
-	}
-	tx, err := s.write.Begin()
-	if err != nil {
-		fail(err)
-		return
-	}
+	}()
+	w := &writing{s: s, bodies: batch{s: s.segs}}
 	for _, c := range group {
-		if _, err := tx.Exec("SAVEPOINT c"); err != nil {
-			tx.Rollback()
-			fail(err)
-			return
-		}
-		c.err = c.do(tx)
-		end := "RELEASE c"
-		if c.err != nil {
-			end = "ROLLBACK TO c; RELEASE c"
-		}
-		if _, err := tx.Exec(end); err != nil {
-			tx.Rollback()
-			fail(err)
-			return
+		c.err = c.do(w)
+		if e, ok := errors.AsType[engineError](c.err); ok {
+			return e.error
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		tx.Rollback()
-		fail(err)
-		return
+	if err := w.bodies.flush(); err != nil {
+		return err
 	}
-	for _, c := range group {
-		close(c.done)
+	_, err = s.conn.ExecContext(background, "COMMIT")
+	return err
+}
+
+// checkpointAt is the size of the WAL from which it is folded into the database.
+const checkpointAt = 16 << 20
+
+// measure looks at the room on the disk.
+func (s *Store) measure() {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.cfg.Dir, &st); err == nil {
+		s.full.Store(st.Bavail*uint64(st.Bsize) < s.cfg.MinFree)
+	}
+}
+
+// housekeeping folds the WAL into the database beside the writer, so that no commit waits for
+// it, and watches the room on the disk.
+func (s *Store) housekeeping() {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	wal := filepath.Join(s.cfg.Dir, "journal.db-wal")
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		s.measure()
+		if info, err := os.Stat(wal); err == nil && info.Size() >= checkpointAt {
+			// A failure leaves the WAL as it is: nothing is lost, the next one tries again.
+			s.write.ExecContext(background, "PRAGMA wal_checkpoint(PASSIVE)") //nolint:errcheck // see above
+		}
 	}
 }
 
@@ -261,16 +375,26 @@ func (s *Store) Close() error {
 	close(s.calls)
 	s.mu.Unlock()
 	<-s.done
+	close(s.stop)
 	return s.shut()
 }
 
 func (s *Store) shut() error {
 	var errs []error
+	for _, st := range s.stmt {
+		errs = append(errs, st.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}
 	if s.write != nil {
 		errs = append(errs, s.write.Close())
+	}
+	if s.segs != nil {
+		errs = append(errs, s.segs.close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

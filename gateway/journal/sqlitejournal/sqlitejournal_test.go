@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
@@ -99,7 +102,7 @@ func TestABodyDamagedOnDiskIsNotServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	file := filepath.Join(dir, "journal.db")
+	file := filepath.Join(dir, "bodies", "00000001.seg")
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -147,4 +150,95 @@ func TestLeasesOfADeadProcessAreFreeAtOnce(t *testing.T) {
 	if ls := claim(s); len(ls) != 1 {
 		t.Errorf("%d items can be claimed after the restart", len(ls))
 	}
+}
+
+// What a crash left at the end of a segment is never read and never in the way.
+func TestATornSegmentIsNoHarm(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *sqlitejournal.Store {
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	if _, err := s.Create(t.Context(), journaltest.NewItem(1)); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	f, err := os.OpenFile(filepath.Join(dir, "bodies", "00000001.seg"), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("half a body that no transaction names")
+	f.Close()
+	s = open()
+	defer s.Close()
+	if _, err := s.Create(t.Context(), journaltest.NewItem(2)); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 2; n++ {
+		if b, err := s.Body(t.Context(), journaltest.NewItem(n).ID, "request"); err != nil || string(b) != string(journaltest.NewItem(n).Bodies["request"]) {
+			t.Errorf("body %d: %q, %v", n, b, err)
+		}
+	}
+}
+
+// A disk without room, or a full queue, refuses at once; what was accepted goes on.
+func TestBoundsAreAnsweredAtOnce(t *testing.T) {
+	t.Run("no room on the disk", func(t *testing.T) {
+		dir := t.TempDir()
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Create(t.Context(), journaltest.NewItem(1)); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if s, err = sqlitejournal.Open(sqlitejournal.Config{Dir: dir, MinFree: 1 << 60}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Create(t.Context(), journaltest.NewItem(2)); gateway.ReasonOf(err) != gateway.JournalFull {
+			t.Errorf("create: %v", err)
+		}
+		if _, err := s.Stats(t.Context()); gateway.ReasonOf(err) != gateway.JournalFull {
+			t.Errorf("readiness does not see it: %v", err)
+		}
+		ls, err := s.Claim(t.Context(), journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: journaltest.T0.Add(time.Hour), Lease: time.Minute, Max: 1})
+		if err != nil || len(ls) != 1 {
+			t.Fatalf("claim: %d, %v", len(ls), err)
+		}
+		if err := s.Advance(t.Context(), ls[0], journal.Step{State: gateway.StateClosed, Doc: []byte("{}"), At: journaltest.T0}); err != nil {
+			t.Errorf("advance: %v", err)
+		}
+	})
+	t.Run("a full queue", func(t *testing.T) {
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir(), Group: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var wg sync.WaitGroup
+		var accepted, refused atomic.Int32
+		for n := range 400 {
+			wg.Go(func() {
+				_, err := s.Create(t.Context(), journaltest.NewItem(n))
+				switch {
+				case err == nil:
+					accepted.Add(1)
+				case gateway.ReasonOf(err) == gateway.Overload:
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if accepted.Load() == 0 || refused.Load() == 0 {
+			t.Errorf("%d accepted, %d refused", accepted.Load(), refused.Load())
+		}
+	})
 }

@@ -1,0 +1,153 @@
+package sqlitejournal
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// SegmentSize is about how large a segment file grows before the next one is begun.
+const SegmentSize = 256 << 20
+
+// segments keep bodies in append-only files beside the database, so that their age does not
+// slow acceptance. Bytes are appended and synced before the transaction that names their
+// place; what a crash leaves without a name is never read.
+type segments struct {
+	dir  string
+	cur  *os.File
+	n    int   // number of the current segment
+	size int64 // of the current segment
+
+	mu   sync.Mutex
+	open map[int]*os.File // guarded by mu: for reading
+}
+
+// A place is where a body lies, as the database keeps it.
+type place struct {
+	Segment int    `json:"s"`
+	Offset  int64  `json:"o"`
+	Length  int64  `json:"l"`
+	SHA256  []byte `json:"h"`
+}
+
+func openSegments(dir string) (*segments, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return nil, err
+	}
+	s := &segments{dir: dir, open: map[int]*os.File{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if n, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".seg")); err == nil {
+			s.n = max(s.n, n)
+		}
+	}
+	if s.n == 0 {
+		return s, s.begin()
+	}
+	if s.cur, err = os.OpenFile(s.file(s.n), os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+		return nil, err
+	}
+	if s.size, err = s.cur.Seek(0, io.SeekEnd); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *segments) file(n int) string { return filepath.Join(s.dir, fmt.Sprintf("%08d.seg", n)) }
+
+func (s *segments) begin() error {
+	f, err := os.OpenFile(s.file(s.n+1), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
+	if s.cur != nil {
+		s.cur.Close()
+	}
+	s.cur, s.n, s.size = f, s.n+1, 0
+	return nil
+}
+
+// A batch gathers the bodies of one transaction.
+type batch struct {
+	s   *segments
+	buf []byte
+}
+
+func (b *batch) add(data []byte) place {
+	sum := sha256.Sum256(data)
+	p := place{Segment: b.s.n, Offset: b.s.size + int64(len(b.buf)), Length: int64(len(data)), SHA256: sum[:]}
+	b.buf = append(b.buf, data...)
+	return p
+}
+
+// flush writes the batch and syncs it. After an error the tail of the segment is unknown, so
+// the next batch goes into a new one.
+func (b *batch) flush() error {
+	if len(b.buf) == 0 {
+		return nil
+	}
+	n, err := b.s.cur.Write(b.buf)
+	b.s.size += int64(n)
+	if err == nil {
+		err = b.s.cur.Sync()
+	}
+	if err != nil || b.s.size >= SegmentSize {
+		if berr := b.s.begin(); err == nil {
+			err = berr
+		}
+	}
+	return err
+}
+
+// read returns a body, checked against its SHA-256.
+func (s *segments) read(p place) ([]byte, error) {
+	f, err := s.reader(p.Segment)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, p.Length)
+	if _, err := f.ReadAt(data, p.Offset); err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); !slices.Equal(sum[:], p.SHA256) {
+		return nil, fmt.Errorf("segment %d at %d is damaged", p.Segment, p.Offset)
+	}
+	return data, nil
+}
+
+func (s *segments) reader(n int) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.open[n]; ok {
+		return f, nil
+	}
+	f, err := os.Open(s.file(n))
+	if err == nil {
+		s.open[n] = f
+	}
+	return f, err
+}
+
+func (s *segments) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.open {
+		f.Close()
+	}
+	return s.cur.Close()
+}

@@ -1,0 +1,131 @@
+package passport
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+)
+
+// A Register holds every version of every passport. It is immutable and safe for concurrent use.
+type Register struct {
+	all      []*Passport
+	calendar *Calendar
+}
+
+// Load reads calendar.yaml, every passports/*.yaml and the schemas they name. The error is
+// [Faults] when a passport cannot be used: each with file, line and column.
+func Load(fsys fs.FS) (*Register, error) {
+	cal, err := loadCalendar(fsys)
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Glob(fsys, "passports/*.yaml")
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("passport: no passports/*.yaml")
+	}
+	r := &Register{calendar: cal}
+	var faults Faults
+	for _, file := range files {
+		data, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return nil, fmt.Errorf("passport: %w", err)
+		}
+		p, bad := Parse(fsys, path.Base(file), data, cal)
+		if len(bad) > 0 {
+			faults = append(faults, bad...)
+			continue
+		}
+		if bad := r.add(path.Base(file), p); bad != nil {
+			faults = append(faults, *bad)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return r, nil
+}
+
+func loadCalendar(fsys fs.FS) (*Calendar, error) {
+	data, err := fs.ReadFile(fsys, "calendar.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("passport: %w", err)
+	}
+	cal, err := NewCalendar(data)
+	if err != nil {
+		return nil, fmt.Errorf("passport: calendar.yaml: %w", err)
+	}
+	return cal, nil
+}
+
+// add refuses a version twice, and two versions of one passport that apply at the same time.
+func (r *Register) add(file string, p *Passport) *Located {
+	for _, q := range r.all {
+		if q.ID != p.ID {
+			continue
+		}
+		if q.Version == p.Version {
+			return &Located{File: file, Line: 1, Message: fmt.Sprintf("version %s of %s exists already", p.Version, p.ID)}
+		}
+		if q.applies(p.calendar.at(dateOf(p.AppliesFrom.Time), 0)) || p.applies(q.calendar.at(dateOf(q.AppliesFrom.Time), 0)) {
+			return &Located{File: file, Line: 1, Message: fmt.Sprintf("versions %s and %s of %s apply at the same time", q.Version, p.Version, p.ID)}
+		}
+	}
+	r.all = append(r.all, p)
+	return nil
+}
+
+// Calendar returns the calendar that all passports share.
+func (r *Register) Calendar() *Calendar { return r.calendar }
+
+// All returns every version of every passport.
+func (r *Register) All() []*Passport { return r.all }
+
+// Applying returns the passports under which a request received at t falls.
+func (r *Register) Applying(t time.Time) []*Passport {
+	var all []*Passport
+	for _, p := range r.all {
+		if p.applies(t) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// Form returns the form whose root element has that namespace and name, of a passport that
+// applies at t. Which region's rules hold is known only when the form names the territory.
+// The error carries [gateway.FormNamespace].
+func (r *Register) Form(space, local string, t time.Time) (*Form, error) {
+	for _, p := range r.Applying(t) {
+		if p.form.Space() == space && p.form.Local() == local {
+			return p.form, nil
+		}
+	}
+	return nil, gateway.Errorf(gateway.FormNamespace, "no service has a form with the root element {%s}%s", clip(space), clip(local))
+}
+
+func clip(s string) string {
+	if len(s) > 100 {
+		return strings.ToValidUTF8(s[:100], "") + "…"
+	}
+	return s
+}
+
+// Offers reports whether any passport is for the service at t.
+func (r *Register) Offers(service string, t time.Time) bool {
+	return slices.ContainsFunc(r.Applying(t), func(p *Passport) bool { return p.Service == service })
+}
+
+// Version returns the very version under which a request was accepted.
+func (r *Register) Version(id, version string) (*Passport, error) {
+	for _, p := range r.all {
+		if p.ID == id && p.Version == version {
+			return p, nil
+		}
+	}
+	return nil, gateway.Errorf(gateway.ConfigInvalid, "version %s of the passport %s is not configured", version, id)
+}
