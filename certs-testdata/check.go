@@ -3,6 +3,7 @@ package testpki
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/trust"
 )
 
 // Check reports whether fsys holds exactly the PKI that the manifest describes: every file is
@@ -72,18 +74,41 @@ func (p *PKI) faultsOf(e *Entry) (faults []error) {
 	if got := hex.EncodeToString(c.SerialNumber.Bytes()); got != e.Serial || len(got) != 40 {
 		fault("serial %s, manifest %s", got, e.Serial)
 	}
-	key, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !key.Equal(e.Signer.Public()) {
+	ours, err := trust.ParseCertificate(e.DER)
+	if err != nil {
+		return append(faults, err)
+	}
+	if string(ours.Key.Kind()) != string(e.Algorithm) {
+		fault("a key of kind %s, manifest %s", ours.Key.Kind(), e.Algorithm)
+	}
+	if !e.owns(ours) {
 		fault("the key is another certificate's")
 	}
 	issuer := p.byID[e.Issuer]
 	if issuer == nil {
 		return append(faults, fmt.Errorf("issuer %s is not listed", e.Issuer))
 	}
-	if err := c.CheckSignatureFrom(issuer.X509()); err != nil {
-		fault("not signed by %s: %w", e.Issuer, err)
+	if by, err := trust.ParseCertificate(issuer.DER); err != nil || ours.SignedBy(by) != nil {
+		fault("not signed by %s", e.Issuer)
+	}
+	if e.Algorithm == RSA { // the standard library knows no GOST
+		if err := c.CheckSignatureFrom(issuer.X509()); err != nil {
+			fault("not signed by %s: %w", e.Issuer, err)
+		}
 	}
 	return append(faults, e.subjectFaults(c)...)
+}
+
+// owns reports whether the entry's key signs what the certificate's key verifies.
+func (e *Entry) owns(c *trust.Certificate) bool {
+	hash, opts := trust.SHA256, crypto.SignerOpts(crypto.SHA256)
+	if e.Algorithm == GOST2015 {
+		hash, opts = trust.Streebog512, crypto.Hash(0)
+	}
+	h := hash.New()
+	h.Write([]byte(e.ID))
+	sig, err := e.Signer.Sign(rand.Reader, h.Sum(nil), opts)
+	return err == nil && c.Key.VerifyDigest(hash, h.Sum(nil), sig) == nil
 }
 
 func (e *Entry) subjectFaults(c *x509.Certificate) (faults []error) {

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"egov-gateway/gateway/xmlsig/gost"
 )
 
 const warning = "TEST ONLY. The private keys are public; nothing that ends in these anchors may be trusted outside tests."
@@ -44,7 +46,7 @@ func Generate(dir string) error {
 		if err := write(dir, e.Certificate, "certificate", e.ID, "CERTIFICATE", i.cert.Raw); err != nil {
 			return err
 		}
-		pkcs8, err := x509.MarshalPKCS8PrivateKey(i.key)
+		pkcs8, err := marshalKey(i.key)
 		if err != nil {
 			return err
 		}
@@ -74,7 +76,18 @@ func path(p plan, suffix string) string {
 	case p.Role == RoleCitizen:
 		folder = "citizens"
 	}
-	return "rsa/" + folder + "/" + p.ID + suffix
+	kind, name := "rsa", p.ID
+	if p.Algorithm == GOST2015 {
+		kind, name = "gost", strings.TrimPrefix(p.ID, "gost-")
+	}
+	return kind + "/" + folder + "/" + name + suffix
+}
+
+func marshalKey(k crypto.Signer) ([]byte, error) {
+	if g, ok := k.(*gost.PrivateKey); ok {
+		return marshalGOSTKey(g), nil
+	}
+	return x509.MarshalPKCS8PrivateKey(k)
 }
 
 func write(dir, name, what, id, block string, der []byte) error {
@@ -92,11 +105,15 @@ type issued struct {
 }
 
 func (p plan) issue(issuers map[string]*issued) (*issued, error) {
+	if p.Algorithm == GOST2015 {
+		return p.issueGOST(issuers)
+	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.template(key)
+	ski := sha1.Sum(x509.MarshalPKCS1PublicKey(&key.PublicKey))
+	t, err := p.template(ski[:])
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +133,7 @@ func (p plan) issue(issuers map[string]*issued) (*issued, error) {
 	return &issued{cert, key}, err
 }
 
-func (p plan) template(key *rsa.PrivateKey) (*x509.Certificate, error) {
+func (p plan) template(ski []byte) (*x509.Certificate, error) {
 	subject, err := p.subject()
 	if err != nil {
 		return nil, err
@@ -124,11 +141,10 @@ func (p plan) template(key *rsa.PrivateKey) (*x509.Certificate, error) {
 	serial := make([]byte, 20)
 	rand.Read(serial)
 	serial[0] = serial[0]&0x3f | 0x40 // twenty bytes, positive
-	ski := sha1.Sum(x509.MarshalPKCS1PublicKey(&key.PublicKey))
 	t := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial), RawSubject: subject,
 		NotBefore: p.notBefore, NotAfter: p.notAfter,
-		KeyUsage: p.ku, UnknownExtKeyUsage: p.eku, SubjectKeyId: ski[:],
+		KeyUsage: p.ku, UnknownExtKeyUsage: p.eku, SubjectKeyId: ski,
 		SignatureAlgorithm: x509.SHA256WithRSA,
 	}
 	if p.ca {
@@ -220,15 +236,18 @@ func freshestCRL(url string) (pkix.Extension, error) {
 func readme(m manifest) []byte {
 	var b strings.Builder
 	b.WriteString("# TEST ONLY: the test PKI\n\n" + m.Warning + "\n\n" +
-		"Certificates and keys in the shape of the National Certification Authority's (RSA): twenty-byte serial numbers, its role and\n" +
+		"Certificates and keys in the shape of the National Certification Authority's, RSA and GOST-2015: twenty-byte serial numbers, its role and\n" +
 		"policy identifiers, freshestCRL, IIN in SERIALNUMBER and BIN in OU. Every IIN has a right check digit (but for the one that is\n" +
 		"there to be wrong) and a birth date in the nineteenth century; every BIN has a sixth digit that is never issued; every URL is on\n" +
 		"a host that cannot exist. Authorities are valid 2025–2045, the others 2026–2036 unless their purpose says otherwise.\n\n" +
 		"`manifest.json` holds the same list for programs, with IIN, BIN, names, serial and status. `testpki.Load` reads the committed\n" +
 		"files, `testpki.Generate` makes a fresh PKI of the same shape, `testpki.Check` compares files and manifest.\n\n" +
-		"Keys are PKCS #8 beside each certificate (`NAME.key.pem`). *Expect* is what a verifier says of the entry in its role at\n" +
+		"Keys are PKCS #8 beside each certificate (`NAME.key.pem`); those of GOST hold the number, little-endian, in an OCTET STRING. A\n" +
+		"GOST entry has the id of its RSA sister with `gost-` before it, and names the same person; its two anchors and responders are its\n" +
+		"own. Providers' documents are signed with RSA: no library in reach signs XML with GOST for the simulator.\n\n" +
+		"*Expect* is what a verifier says of the entry in its role at\n" +
 		"2026-11-02 (employee and head: when used as a citizen's key).\n")
-	for _, section := range []string{"rsa/authorities", "rsa/citizens", "rsa/holders"} {
+	for _, section := range []string{"rsa/authorities", "rsa/citizens", "rsa/holders", "gost/authorities", "gost/citizens", "gost/holders"} {
 		fmt.Fprintf(&b, "\n## %s\n\n| File | Issuer | What for | Status | Expect |\n|---|---|---|---|---|\n", section)
 		for _, e := range m.Entries {
 			folder, name := filepath.Split(filepath.FromSlash(e.Certificate))

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -108,8 +110,40 @@ type organisation struct{ bin, name string }
 
 func (p plan) but(f func(*plan)) plan { f(&p); return p }
 
+// sisters are the entries that also exist with a GOST key.
+var sisters = []string{"root", "issuing", "other-root", "other-issuing", "ocsp-responder", "ocsp-responder-root", "ocsp-responder-other",
+	"citizen-01", "citizen-02", "citizen-03", "citizen-04", "citizen-expired", "citizen-revoked", "citizen-suspended", "citizen-never-issued",
+	"citizen-authentication", "citizen-other-ca", "employee", "provider-sko-head", "provider-sko-executor", "provider-zhambyl-head",
+	"provider-zhambyl-executor", "system-gateway"}
+
 // roster lists every entry of the test PKI; issuers come before what they issue.
 func roster() []plan {
+	var out, gost []plan
+	for _, p := range rosterRSA() {
+		p.Algorithm = RSA
+		out = append(out, p)
+		if slices.Contains(sisters, p.ID) {
+			gost = append(gost, p.sister())
+		}
+	}
+	return append(out, gost...)
+}
+
+// sister is the same holder with a GOST-2015 key, in the shape of the certificates that the
+// NCA has issued since 2022: keyAgreement, and one policy for all.
+func (p plan) sister() plan {
+	p.ID, p.Issuer, p.Algorithm = "gost-"+p.ID, "gost-"+p.Issuer, GOST2015
+	p.Purpose = "GOST-2015: " + p.Purpose
+	p.cn = strings.ReplaceAll(p.cn, "(RSA)", "(GOST)")
+	if !p.ca && p.Role != RoleOCSP {
+		if p.policy = policyCA; p.ku == kuSign {
+			p.ku |= x509.KeyUsageKeyAgreement
+		}
+	}
+	return p
+}
+
+func rosterRSA() []plan {
 	const rootCN, issuingCN = "TEST ONLY НЕГІЗГІ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ (RSA)", "TEST ONLY ҰЛТТЫҚ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ (RSA)"
 	var (
 		revokedAt = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)

@@ -23,7 +23,7 @@ import (
 
 // FS holds the committed files.
 //
-//go:embed README.md manifest.json rsa
+//go:embed README.md manifest.json rsa gost
 var FS embed.FS
 
 // A Role says what an entry is in the PKI.
@@ -39,6 +39,14 @@ const (
 	RoleExecutor     Role = "provider-executor"
 	RoleSystem       Role = "information-system"
 	RoleOCSP         Role = "ocsp"
+)
+
+// An Algorithm is a kind of key.
+type Algorithm string
+
+const (
+	RSA      Algorithm = "RSA"
+	GOST2015 Algorithm = "GOST2015-512"
 )
 
 // A State is what the CA says of a certificate, for whoever plays its OCSP responder and CRL.
@@ -65,11 +73,14 @@ type Entry struct {
 	Role    Role   `json:"role"`
 	Purpose string `json:"purpose"` // one sentence: what the entry is for
 	Issuer  string `json:"issuer"`  // id; of itself for a root
+	// Algorithm of the entry's key and of its issuer's.
+	Algorithm Algorithm `json:"algorithm"`
 
 	Certificate string `json:"certificate"` // file, PEM
 	Key         string `json:"key"`         // file, PKCS #8 PEM
 	Serial      string `json:"serial"`      // hex, lower case
-	// Trusted: the entry is the anchor of the test PKI. Other roots are there to be refused.
+	// Trusted: the entry is the anchor of the test PKI for its kind of keys. Other roots are there to
+	// be refused.
 	Trusted bool `json:"trusted,omitempty"`
 
 	IIN          string `json:"iin,omitempty"`
@@ -158,6 +169,10 @@ func (e *Entry) read(fsys fs.FS) (err error) {
 	if b == nil || b.Type != "PRIVATE KEY" {
 		return fmt.Errorf("no PKCS #8 key in %s", e.Key)
 	}
+	if e.Algorithm == GOST2015 {
+		e.Signer, err = parseGOSTKey(b.Bytes)
+		return err
+	}
 	k, err := x509.ParsePKCS8PrivateKey(b.Bytes)
 	if err != nil {
 		return err
@@ -190,11 +205,22 @@ func (p *PKI) Must(id string) *Entry {
 // Entries returns all entries in the order of the manifest.
 func (p *PKI) Entries() []*Entry { return append([]*Entry(nil), p.entries...) }
 
-// WithRole returns the entries of that role in the order of the manifest.
+// OfKind returns the entries with that kind of key in the order of the manifest.
+func (p *PKI) OfKind(a Algorithm) []*Entry {
+	var out []*Entry
+	for _, e := range p.entries {
+		if e.Algorithm == a {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// WithRole returns the RSA entries of that role in the order of the manifest.
 func (p *PKI) WithRole(r Role) []*Entry {
 	var out []*Entry
 	for _, e := range p.entries {
-		if e.Role == r {
+		if e.Role == r && e.Algorithm == RSA {
 			out = append(out, e)
 		}
 	}

@@ -2,6 +2,8 @@ package statesim
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -78,9 +80,9 @@ func newAuthority(c Authority) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range []crypto.Signer{c.Issuer.Signer, c.Responder.Signer} {
-		if _, ok := s.Public().(*rsa.PublicKey); !ok {
-			return nil, errors.New("the world signs with RSA keys only")
+	for _, i := range []Identity{c.Issuer, c.Responder} {
+		if _, ok := i.Signer.Public().(*rsa.PublicKey); !ok && (i.Algorithm == nil || i.Digest == nil) {
+			return nil, errors.New("an Identity without Algorithm and Digest needs an RSA key")
 		}
 	}
 	var spki struct {
@@ -225,7 +227,50 @@ func (a *authority) crl(number int64, now time.Time, life time.Duration, list ma
 		}
 		t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: der}}
 	}
-	return x509.CreateRevocationList(rand.Reader, t, a.ca, a.Issuer.Signer)
+	if a.Issuer.Algorithm == nil {
+		return x509.CreateRevocationList(rand.Reader, t, a.ca, a.Issuer.Signer)
+	}
+	// The standard library writes the list with a key that is thrown away, then it is signed again.
+	lent, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	t.SignatureAlgorithm = x509.ECDSAWithSHA256
+	der, err := x509.CreateRevocationList(rand.Reader, t, a.ca, lent)
+	if err != nil {
+		return nil, err
+	}
+	return a.Issuer.signAgain(der)
+}
+
+// signAgain replaces algorithm and signature of a CRL.
+func (i Identity) signAgain(der []byte) ([]byte, error) {
+	in := cryptobyte.String(der)
+	var outer, tbs, version, algorithm cryptobyte.String
+	if !in.ReadASN1(&outer, cbasn1.SEQUENCE) || !outer.ReadASN1(&tbs, cbasn1.SEQUENCE) || !tbs.ReadASN1Element(&version, cbasn1.INTEGER) || !tbs.ReadASN1(&algorithm, cbasn1.SEQUENCE) {
+		return nil, errors.New("not a CRL")
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(version)
+		b.AddBytes(i.Algorithm)
+		b.AddBytes(tbs)
+	})
+	list, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	signature, err := i.sign(list)
+	if err != nil {
+		return nil, err
+	}
+	var out cryptobyte.Builder
+	out.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(list)
+		b.AddBytes(i.Algorithm)
+		b.AddASN1BitString(signature)
+	})
+	return out.Bytes()
 }
 
 // damage turns over one bit of the signature that ends a DER structure.
@@ -235,14 +280,23 @@ func damage(der []byte) []byte {
 	return out
 }
 
-// sign returns SHA-256 with RSA, PKCS #1 v1.5.
-func sign(s crypto.Signer, msg []byte) ([]byte, error) {
+// sign signs as Algorithm and Digest say.
+func (i Identity) sign(msg []byte) ([]byte, error) {
+	if i.Digest != nil {
+		h := i.Digest()
+		h.Write(msg)
+		return i.Signer.Sign(rand.Reader, h.Sum(nil), crypto.Hash(0))
+	}
 	digest := sha256.Sum256(msg)
-	return s.Sign(rand.Reader, digest[:], crypto.SHA256)
+	return i.Signer.Sign(rand.Reader, digest[:], crypto.SHA256)
 }
 
-// rsaSHA256 adds the AlgorithmIdentifier sha256WithRSAEncryption.
-func rsaSHA256(b *cryptobyte.Builder) {
+// algorithm adds the AlgorithmIdentifier of sign.
+func (i Identity) algorithm(b *cryptobyte.Builder) {
+	if i.Algorithm != nil {
+		b.AddBytes(i.Algorithm)
+		return
+	}
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11})
 		b.AddASN1NULL()

@@ -212,7 +212,7 @@ func (w *World) respond(a *authority, req ocspRequest, fault FaultKind) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	signature, err := sign(signer.Signer, data)
+	signature, err := signer.sign(data)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (w *World) respond(a *authority, req ocspRequest, fault FaultKind) ([]byte,
 	var basic cryptobyte.Builder
 	basic.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(data)
-		rsaSHA256(b)
+		signer.algorithm(b)
 		b.AddASN1BitString(signature)
 		b.AddASN1(cbasn1.Tag(0).Constructed().ContextSpecific(), func(b *cryptobyte.Builder) {
 			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(signer.Certificate) })

@@ -16,6 +16,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -28,6 +29,10 @@ import (
 type Identity struct {
 	Certificate []byte
 	Signer      crypto.Signer
+	// Algorithm is the AlgorithmIdentifier (DER) of the key's signatures, and Digest makes the hash
+	// that Signer gets. Both nil mean SHA-256 with RSA; authorities may have others, providers not.
+	Algorithm []byte
+	Digest    func() hash.Hash
 }
 
 func (i Identity) isZero() bool { return len(i.Certificate) == 0 || i.Signer == nil }

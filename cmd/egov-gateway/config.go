@@ -28,6 +28,9 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
+	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
+	// those inside the program; "" means those.
+	Schemas string `yaml:"schemas"`
 	// Shards that this instance works; empty means all that have a passport.
 	Shards []string `yaml:"shards"`
 	// Secret is a file with at least 32 bytes that key the journal's index of citizens. Losing
@@ -38,16 +41,19 @@ type Config struct {
 	TLS   *TLS     `yaml:"tls"`
 	Trust []Anchor `yaml:"trust"`
 	// Intermediates are certificates of issuing CAs (PEM or DER files).
-	Intermediates []string      `yaml:"intermediates"`
-	Revocation    []Issuer      `yaml:"revocation"`
-	Portals       []Portal      `yaml:"portals"`
-	Providers     []Provider    `yaml:"providers"`
-	Sources       Sources       `yaml:"sources"`
-	Cabinet       CabinetConfig `yaml:"cabinet"`
-	Limits        Limits        `yaml:"limits"`
-	Log           string        `yaml:"log"` // debug, info, warn, error; "" means info
+	Intermediates []string `yaml:"intermediates"`
+	Revocation    []Issuer `yaml:"revocation"`
+	// SharedEvidence is redis://host:port/db, where the gateways of a shard share signed answers and
+	// lists; "" means that each asks for itself. Nothing there is trusted.
+	SharedEvidence string        `yaml:"shared_evidence"`
+	Portals        []Portal      `yaml:"portals"`
+	Providers      []Provider    `yaml:"providers"`
+	Sources        Sources       `yaml:"sources"`
+	Cabinet        CabinetConfig `yaml:"cabinet"`
+	Limits         Limits        `yaml:"limits"`
+	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
 
-	dir string
+	dir, file string
 }
 
 // TLS of the doors.
@@ -156,7 +162,7 @@ func LoadConfig(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c := &Config{dir: filepath.Dir(file)}
+	c := &Config{dir: filepath.Dir(file), file: file}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", file, err)
 	}

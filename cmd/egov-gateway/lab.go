@@ -137,7 +137,11 @@ func (l *lab) serve(ln net.Listener, h http.Handler) {
 
 func (l *lab) identity(id string) statesim.Identity {
 	e := l.pki.Must(id)
-	return statesim.Identity{Certificate: e.DER, Signer: e.Signer}
+	i := statesim.Identity{Certificate: e.DER, Signer: e.Signer}
+	if e.Algorithm == testpki.GOST2015 {
+		i.Algorithm, i.Digest = testpki.GOSTSignatureAlgorithm(), testpki.NewGOSTDigest
+	}
+	return i
 }
 
 func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]string) statesim.Config {
@@ -146,6 +150,8 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 		Authorities: []statesim.Authority{
 			{ID: "issuing", Issuer: l.identity("issuing"), Responder: l.identity("ocsp-responder")},
 			{ID: "root", Issuer: l.identity("root"), Responder: l.identity("ocsp-responder-root")},
+			{ID: "gost-issuing", Issuer: l.identity("gost-issuing"), Responder: l.identity("gost-ocsp-responder")},
+			{ID: "gost-root", Issuer: l.identity("gost-root"), Responder: l.identity("gost-ocsp-responder-root")},
 		},
 		Foreign: l.identity("provider-sko-head"), Expired: l.identity("citizen-expired"), Wrong: l.identity("citizen-08"),
 	}
@@ -181,6 +187,7 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 	}
 	files := map[string][]byte{
 		"gateway.pem": append(append([]byte{}, gw.KeyPEM...), gw.CertificatePEM...), "root.pem": l.pki.Must("root").CertificatePEM,
+		"gost-root.pem": l.pki.Must("gost-root").CertificatePEM, "gost-issuing.pem": l.pki.Must("gost-issuing").CertificatePEM,
 		"issuing.pem": l.pki.Must("issuing").CertificatePEM, "issuing-revoked.pem": l.pki.Must("issuing-revoked").CertificatePEM,
 		"secret": []byte(secret()), "portal.token": []byte(l.token), "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	}
@@ -189,10 +196,12 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 	}
 	c := Config{
 		Listen: doors, Admin: admin, BaseURL: l.base, Data: "data", Secret: "secret", Key: "gateway.pem",
-		Trust: []Anchor{{Certificate: "root.pem"}}, Intermediates: []string{"issuing.pem", "issuing-revoked.pem"},
+		Trust: []Anchor{{Certificate: "root.pem"}, {Certificate: "gost-root.pem"}}, Intermediates: []string{"issuing.pem", "issuing-revoked.pem", "gost-issuing.pem"},
 		Revocation: []Issuer{
 			{Certificate: "issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/issuing/base.crl", DeltaCRL: l.sim + "/crl/issuing/delta.crl"},
 			{Certificate: "root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/root/base.crl"},
+			{Certificate: "gost-issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-issuing/base.crl", DeltaCRL: l.sim + "/crl/gost-issuing/delta.crl"},
+			{Certificate: "gost-root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-root/base.crl"},
 		},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},

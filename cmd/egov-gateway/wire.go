@@ -9,12 +9,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -50,6 +52,7 @@ import (
 type service struct {
 	store   *sqlitejournal.Store
 	checker *revocation.Checker
+	shared  io.Closer // nil without shared evidence
 	engine  *pipeline.Engine
 	doors   *httpserver.Server
 	admin   *httpserver.Server
@@ -70,8 +73,8 @@ type builder struct {
 	key      *xmlsig.Key
 	secret   []byte
 	store    *sqlitejournal.Store
-	trust    *trust.Store
-	anchors  []trust.Anchor
+	anchors  atomic.Pointer[[]trust.Anchor]
+	shared   io.Closer
 	checker  *revocation.Checker
 	verifier *verification.Verifier
 	problem  func(http.ResponseWriter, *http.Request, error)
@@ -97,10 +100,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 			if b.store != nil {
 				s.store = b.store
 			}
+			s.shared = b.shared
 			return nil, err
 		}
 	}
-	s.store, s.checker = b.store, b.checker
+	s.store, s.checker, s.shared = b.store, b.checker, b.shared
 
 	providers, err := b.providers()
 	if err != nil {
@@ -153,7 +157,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	})
 
 	admin := http.NewServeMux()
-	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now))
+	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{}))
 	httpserver.Health(admin, b.probes(), log)
 	tlsConfig, err := b.tls()
@@ -172,6 +176,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		}
 	})
 	s.wg.Go(func() { s.engine.Run(ctx) })
+	s.wg.Go(func() { b.reloadOnHangup(ctx) })
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
 	return s, nil
 }
@@ -187,6 +192,9 @@ func (s *service) Close() error {
 	if s.admin != nil {
 		errs = append(errs, s.admin.Close())
 	}
+	if s.shared != nil {
+		errs = append(errs, s.shared.Close())
+	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
@@ -195,10 +203,14 @@ func (s *service) Close() error {
 
 // words loads what is embedded: passports, calendar, texts.
 func (b *builder) words() (err error) {
-	if b.forms, err = passport.Load(schemas.FS); err != nil {
+	contracts, err := schemasFrom(b.c.path(b.c.Schemas))
+	if err != nil {
 		return err
 	}
-	if b.texts, err = message.Load(schemas.FS, b.forms.Calendar().Zone()); err != nil {
+	if b.forms, err = passport.Load(contracts); err != nil {
+		return err
+	}
+	if b.texts, err = message.Load(contracts, b.forms.Calendar().Zone()); err != nil {
 		return err
 	}
 	b.problem = func(w http.ResponseWriter, r *http.Request, err error) { intake.WriteProblem(w, r, b.texts, err) }
@@ -215,8 +227,8 @@ func (b *builder) words() (err error) {
 	return nil
 }
 
-func (b *builder) certificate(name, file string) (*trust.Certificate, error) {
-	all, err := trust.LoadFiles(b.c.path(file))
+func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
+	all, err := trust.LoadFiles(c.path(file))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -224,49 +236,6 @@ func (b *builder) certificate(name, file string) (*trust.Certificate, error) {
 		return nil, fmt.Errorf("%s: %s holds %d certificates, one is expected", name, file, len(all))
 	}
 	return all[0], nil
-}
-
-// pki builds trust, revocation and the verifier over both.
-func (b *builder) pki() error {
-	var tc trust.Config
-	for i, a := range b.c.Trust {
-		cert, err := b.certificate(fmt.Sprintf("trust[%d]", i), a.Certificate)
-		if err != nil {
-			return err
-		}
-		tc.Anchors = append(tc.Anchors, trust.Anchor{Certificate: cert, Test: a.Test})
-	}
-	for i, file := range b.c.Intermediates {
-		cert, err := b.certificate(fmt.Sprintf("intermediates[%d]", i), file)
-		if err != nil {
-			return err
-		}
-		tc.Intermediates = append(tc.Intermediates, cert)
-	}
-	var err error
-	b.anchors = tc.Anchors
-	if b.trust, err = trust.New(tc); err != nil {
-		return err
-	}
-	// The checker has its own breaker for each responder, and asks the next source rather than the same again.
-	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, BreakerFailures: 1 << 30, MaxResponse: revocation.MaxCRLBytes,
-		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, Observe: b.m.call})
-	if err != nil {
-		return err
-	}
-	rc := revocation.Config{Fetch: client.Fetch, Now: b.now, Log: b.log, Metrics: b.m.reg}
-	for i, r := range b.c.Revocation {
-		cert, err := b.certificate(fmt.Sprintf("revocation[%d].certificate", i), r.Certificate)
-		if err != nil {
-			return err
-		}
-		rc.Issuers = append(rc.Issuers, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL, DeltaCRL: r.DeltaCRL, CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
-	}
-	if b.checker, err = revocation.New(rc); err != nil {
-		return err
-	}
-	b.verifier, err = verification.New(verification.Config{Trust: b.trust, Revocation: b.checker, Observe: b.m.verdict})
-	return err
 }
 
 func (b *builder) journal() (err error) {
@@ -466,7 +435,7 @@ func (b *builder) probes() []httpserver.Probe {
 	return []httpserver.Probe{
 		{Name: "journal", Check: func(ctx context.Context) error { _, err := b.store.Stats(ctx); return err }},
 		{Name: "trust", Check: func(context.Context) error {
-			for _, a := range b.anchors {
+			for _, a := range *b.anchors.Load() {
 				if now := b.now(); now.Before(a.Certificate.NotBefore) || now.After(a.Certificate.NotAfter) {
 					return fmt.Errorf("the anchor with serial %s is outside its validity", a.Certificate.SerialHex())
 				}

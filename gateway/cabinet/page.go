@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/diagram"
 	"egov-gateway/gateway/message"
 )
 
@@ -16,7 +17,7 @@ var files embed.FS
 
 // pages is parsed once; the functions are bound to a language at each use.
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"t": func(string) string { return "" }, "left": func(time.Time) string { return "" }, "date": func(time.Time) string { return "" }, "in": func(gateway.Texts) string { return "" },
+	"t": func(string) string { return "" }, "left": func(time.Time) string { return "" }, "amount": func(string) string { return "" }, "date": func(time.Time) string { return "" }, "in": func(gateway.Texts) string { return "" },
 }).ParseFS(files, "page.html"))
 
 type page struct {
@@ -48,8 +49,9 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p p
 		return
 	}
 	t.Funcs(template.FuncMap{
-		"t":    func(key string) string { return c.c.Texts.Text(p.Lang, key) },
-		"date": func(at time.Time) string { return c.c.Texts.DateTime(p.Lang, at) },
+		"t":      func(key string) string { return c.c.Texts.Text(p.Lang, key) },
+		"date":   func(at time.Time) string { return c.c.Texts.DateTime(p.Lang, at) },
+		"amount": func(decimal string) string { return c.c.Texts.Amount(p.Lang, decimal) },
 		"left": func(due time.Time) string {
 			days := int(due.Sub(c.c.Now()) / (24 * time.Hour))
 			return c.c.Texts.Plural(p.Lang, "cabinet.days_left", max(days, 0))
@@ -65,7 +67,7 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p p
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", string(p.Lang))
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
@@ -103,6 +105,22 @@ func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.render(w, r, http.StatusOK, page{Case: k, SignedIn: true})
+}
+
+// way draws the request's way on the decree's diagram (R22).
+func (c *Cabinet) way(w http.ResponseWriter, r *http.Request) {
+	k, err := c.one(r)
+	if err != nil {
+		c.c.Problem(w, r, err)
+		return
+	}
+	l := language(r)
+	svg := diagram.SVG(diagram.Marks(k.State, k.Decision != nil), func(key string) string { return c.c.Texts.Text(l, key) })
+	h := w.Header()
+	h.Set("Content-Type", "image/svg+xml; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Write([]byte(svg)) //nolint:errcheck // the client may be gone
 }
 
 func (c *Cabinet) style(w http.ResponseWriter, _ *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/diagram"
 	"egov-gateway/gateway/message"
 	"egov-gateway/schemas"
 )
@@ -72,6 +73,13 @@ func TestNoKeyIsUnused(t *testing.T) {
 	add("outcome", "satisfied", "partly", "rejected") // schemas/result.xsd
 	add("cabinet", "days_left.one", "days_left.few", "days_left.many", "days_left.other")
 	add("fact", string(gateway.FactFound), string(gateway.FactNoData), string(gateway.FactUnavailable))
+	add("diagram", "title")
+	for _, n := range diagram.Nodes {
+		add("diagram", n.ID)
+	}
+	for _, l := range diagram.Lanes {
+		add("diagram.lane", l)
+	}
 	used := map[string]bool{}
 	for prefix, names := range lists {
 		for _, n := range names {
@@ -177,5 +185,17 @@ func TestPluralsFollowEachLanguage(t *testing.T) {
 	}
 	if got := c.Plural(gateway.Kazakh, "cabinet.days_left", 3); got != "3 күн қалды" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestAmountsAreWrittenAsEachLanguageDoes(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		lang     gateway.Language
+		in, want string
+	}{{gateway.Kazakh, "9894.40", "9\u00a0894,40"}, {gateway.Russian, "1234567", "1\u00a0234\u00a0567"}, {gateway.English, "1234567.5", "1,234,567.5"}, {gateway.Russian, "0.00", "0,00"}, {gateway.Russian, "12e3", "12e3"}} {
+		if got := c.Amount(tt.lang, tt.in); got != tt.want {
+			t.Errorf("%s %s: %q", tt.lang, tt.in, got)
+		}
 	}
 }

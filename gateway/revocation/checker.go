@@ -193,7 +193,7 @@ func (c *Checker) SetIssuers(issuers []Issuer) error {
 func (i Issuer) same(j Issuer) bool {
 	return i.Certificate.Equal(j.Certificate) && i.Label == j.Label && slices.Equal(i.OCSP, j.OCSP) && i.CRL == j.CRL && i.DeltaCRL == j.DeltaCRL &&
 		slices.EqualFunc(i.Responders, j.Responders, (*trust.Certificate).Equal) && i.RequireNonce == j.RequireNonce && i.NonceSize == j.NonceSize &&
-		i.AcceptSHA1 == j.AcceptSHA1 && i.OCSPMaxAge == j.OCSPMaxAge && i.CRLMaxAge == j.CRLMaxAge && i.DeltaMaxAge == j.DeltaMaxAge
+		i.AcceptSHA1 == j.AcceptSHA1 && i.AllowGOST2004 == j.AllowGOST2004 && i.OCSPMaxAge == j.OCSPMaxAge && i.CRLMaxAge == j.CRLMaxAge && i.DeltaMaxAge == j.DeltaMaxAge
 }
 
 func (c *Checker) newSource(i Issuer) (*source, error) {

@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -27,8 +26,8 @@ type CRL struct {
 	BaseNumber []byte
 	ThisUpdate time.Time
 	NextUpdate time.Time // zero when absent
-	SHA256     [32]byte  // of the whole DER
 
+	digest         [32]byte // SHA-256 of the whole DER, for evidence
 	algorithm      trust.Algorithm
 	tbs, signature []byte
 	entries        []byte // content of revokedCertificates
@@ -85,15 +84,10 @@ func ParseCRL(der []byte) (*CRL, error) {
 	if err := c.inScope(); err != nil {
 		return nil, err
 	}
-	digest := make(chan [32]byte, 1)
-	go func() { digest <- sha256.Sum256(der) }()
-	err = c.index()
-	c.SHA256 = <-digest
-	return c, err
+	return c, c.index()
 }
 
-// parseCRL reads everything but the entries, so that the signature can be checked first, and
-// leaves the digest to the caller.
+// parseCRL reads everything but the entries, so that the signature can be checked first.
 func parseCRL(der []byte) (*CRL, error) {
 	if len(der) > MaxCRLBytes {
 		return nil, untrusted("the CRL is larger than the limit")

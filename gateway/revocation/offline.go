@@ -138,7 +138,7 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 		case c.ThisUpdate.After(at.Add(o.Skew)):
 			err = gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after the instant judged")
 		default:
-			c.SHA256 = sha256.Sum256(raw)
+			c.digest = sha256.Sum256(raw)
 			err = c.index()
 		}
 		if err != nil {

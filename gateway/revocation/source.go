@@ -116,11 +116,11 @@ func (l *lists) evidence() Evidence {
 	e := Evidence{Method: MethodCRL}
 	if l.base != nil {
 		e.ThisUpdate = l.base.ThisUpdate
-		e.Raw = fmt.Appendf(nil, "crl number %s sha256 %x", l.base.NumberHex(), l.base.SHA256)
+		e.Raw = fmt.Appendf(nil, "crl number %s sha256 %x", l.base.NumberHex(), l.base.digest)
 	}
 	if l.combined() || l.base == nil && l.delta != nil {
 		e.Method, e.ThisUpdate = MethodDelta, l.delta.ThisUpdate
-		e.Raw = fmt.Appendf(e.Raw, "; delta number %s sha256 %x", l.delta.NumberHex(), l.delta.SHA256)
+		e.Raw = fmt.Appendf(e.Raw, "; delta number %s sha256 %x", l.delta.NumberHex(), l.delta.digest)
 	}
 	return e
 }
@@ -174,7 +174,7 @@ func (s *source) load(raw []byte, etag string, asDelta bool, now time.Time) erro
 	}
 	s.lists.Store(held.ready())
 	if err == nil {
-		s.tags[index(asDelta)] = tag{etag, c.SHA256}
+		s.tags[index(asDelta)] = tag{etag, c.digest}
 	}
 	return err
 }
@@ -191,7 +191,7 @@ func (s *source) tagOf(delta bool) string {
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	l, t := s.lists.Load(), s.tags[index(delta)]
-	if held := [2]*CRL{l.base, l.delta}[index(delta)]; held == nil || held.SHA256 != t.sha256 {
+	if held := [2]*CRL{l.base, l.delta}[index(delta)]; held == nil || held.digest != t.sha256 {
 		return ""
 	}
 	return t.etag
@@ -207,7 +207,7 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 	if err != nil {
 		return nil, err
 	}
-	if c.SHA256 = sha256.Sum256(raw); old != nil && old.SHA256 == c.SHA256 {
+	if c.digest = sha256.Sum256(raw); old != nil && old.digest == c.digest {
 		return old, nil
 	}
 	if err := c.SignedBy(s.issuer.Certificate); err != nil {

@@ -21,6 +21,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/xmlsig/gost"
 )
 
 // The answers and lists of these tests are written here, octet by octet, so that they can be
@@ -76,6 +77,23 @@ func oid(arcs ...int) []byte {
 	return b
 }
 
+// elementsOf splits the content of one DER element.
+func elementsOf(element []byte) (list [][]byte) {
+	in := cryptobyte.String(element)
+	var tag cbasn1.Tag
+	var body, one cryptobyte.String
+	if !in.ReadAnyASN1(&body, &tag) {
+		panic("not DER")
+	}
+	for !body.Empty() {
+		if !body.ReadAnyASN1Element(&one, &tag) {
+			panic("not DER")
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
 func general(t time.Time) []byte { return tlv(0x18, []byte(t.UTC().Format("20060102150405Z"))) }
 
 func extension(critical bool, id []byte, value []byte) []byte {
@@ -99,8 +117,21 @@ var (
 	nonceOID  = oid(1, 3, 6, 1, 5, 5, 7, 48, 1, 2)
 )
 
+var gostSignature = tlv(0x30, oid(1, 2, 398, 3, 10, 1, 1, 2, 3, 2), null)
+
+// algorithmOf is what a key signs with when nothing else is wanted.
+func algorithmOf(key crypto.Signer) []byte {
+	if _, ok := key.(*gost.PrivateKey); ok {
+		return gostSignature
+	}
+	return sha256RSA
+}
+
 func sealed(tbs, alg []byte, key crypto.Signer, hash crypto.Hash, more ...[]byte) []byte {
-	h := hash.New()
+	h := gost.NewStreebog512()
+	if _, ok := key.(*gost.PrivateKey); !ok {
+		h = hash.New()
+	}
 	h.Write(tbs)
 	sig, err := key.Sign(rand.Reader, h.Sum(nil), hash)
 	if err != nil {
@@ -125,6 +156,7 @@ type answer struct {
 	embedded                          []byte // instead of the signer
 	responseExtensions                [][]byte
 	sha1Signature                     bool
+	algorithm                         []byte // instead of the key's
 	mangle                            func([]byte) []byte
 }
 
@@ -205,7 +237,10 @@ func (a answer) make(p *testpki.PKI, asked []byte) []byte {
 	if !a.noEmbedded {
 		certs = append(certs, tlv(0xa0, tlv(0x30, a.embedded)))
 	}
-	alg, hash := sha256RSA, crypto.SHA256
+	alg, hash := algorithmOf(a.signer.Signer), crypto.SHA256
+	if a.algorithm != nil {
+		alg = a.algorithm
+	}
 	if a.sha1Signature {
 		alg, hash = tlv(0x30, oid(1, 2, 840, 113549, 1, 1, 5), null), crypto.SHA1
 	}
@@ -298,9 +333,9 @@ func (l list) make(p *testpki.PKI) []byte {
 		l.number = 5
 	}
 	utc := func(t time.Time) []byte { return tlv(0x17, []byte(t.UTC().Format("060102150405Z"))) }
-	alg := sha256RSA
+	alg := algorithmOf(l.issuer.Signer)
 	if l.innerPlain {
-		alg = tlv(0x30, oid(1, 2, 840, 113549, 1, 1, 11))
+		alg = tlv(0x30, elementsOf(alg)[0])
 	}
 	body := [][]byte{{2, 1, 1}, alg, l.issuer.X509().RawSubject, utc(l.thisUpdate)}
 	if !l.noNext {
@@ -329,7 +364,7 @@ func (l list) make(p *testpki.PKI) []byte {
 		extensions = append(extensions, extension(true, oid(2, 5, 29, 27), integer([]byte{byte(l.base)})))
 	}
 	body = append(body, tlv(0xa0, tlv(0x30, extensions...)))
-	out := sealed(tlv(0x30, body...), sha256RSA, l.key, crypto.SHA256)
+	out := sealed(tlv(0x30, body...), algorithmOf(l.issuer.Signer), l.key, crypto.SHA256)
 	if l.mangle != nil {
 		out = l.mangle(out)
 	}

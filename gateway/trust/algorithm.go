@@ -57,6 +57,9 @@ var schemes = map[OID]scheme{
 	"1.2.840.113549.1.1.11":  {RSA, SHA256, "SHA256-RSA"},
 	"1.2.840.113549.1.1.12":  {RSA, SHA384, "SHA384-RSA"},
 	"1.2.840.113549.1.1.13":  {RSA, SHA512, "SHA512-RSA"},
+	"1.2.840.10045.4.3.2":    {ECDSA, SHA256, "SHA256-ECDSA"},
+	"1.2.840.10045.4.3.3":    {ECDSA, SHA384, "SHA384-ECDSA"},
+	"1.2.840.10045.4.3.4":    {ECDSA, SHA512, "SHA512-ECDSA"},
 	"1.2.398.3.10.1.1.2.3.2": {GOST2015, Streebog512, "GOST2015-512"},
 	"1.2.398.3.10.1.1.1.2":   {GOST2004, GOST94, "GOST2004-256"},
 }
@@ -74,7 +77,8 @@ func (a Algorithm) String() string {
 // [gateway.SignatureInvalid]; an algorithm of another kind of key counts as a wrong signature.
 func (a Algorithm) Verify(key PublicKey, signed, signature []byte) error {
 	s, ok := schemes[a.ID]
-	if !ok || !a.plain() {
+	// RFC 5758 §3.2: ECDSA identifiers have no parameters, not even NULL.
+	if !ok || !a.plain() || s.kind == ECDSA && a.Parameters != nil {
 		return gateway.Errorf(gateway.AlgorithmForbidden, "signature algorithm %s is not accepted", a.ID)
 	}
 	if key.Kind() != s.kind {

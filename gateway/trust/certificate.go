@@ -70,6 +70,7 @@ type Certificate struct {
 	unprocessedPolicy bool
 	unknownCritical   OID
 	directoryNames    []Name // of subjectAltName
+	namesIssuerKey    bool   // has an authorityKeyIdentifier
 	fingerprint       [sha256.Size]byte
 }
 

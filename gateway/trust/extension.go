@@ -112,6 +112,7 @@ func (c *Certificate) readAuthorityKeyID(v cryptobyte.String) bool {
 	if hasID {
 		c.AuthorityKeyID = id
 	}
+	c.namesIssuerKey = true
 	// The NCA writes the root's key identifier as its serial there, so the pair is not compared.
 	return hasIssuer == hasSerial && (!hasID || len(id) > 0)
 }
@@ -143,7 +144,7 @@ func (c *Certificate) readAlternativeNames(v cryptobyte.String) bool {
 	for !seq.Empty() {
 		var value cryptobyte.String
 		var tag cbasn1.Tag
-		if !seq.ReadAnyASN1(&value, &tag) {
+		if !seq.ReadAnyASN1(&value, &tag) || !generalName(tag) {
 			return false
 		}
 		if tag != constructed(4) {
@@ -159,6 +160,15 @@ func (c *Certificate) readAlternativeNames(v cryptobyte.String) bool {
 	return true
 }
 
+// generalName reports whether tag is one of the nine of GeneralName (RFC 5280 §4.2.1.6).
+func generalName(tag cbasn1.Tag) bool {
+	switch tag {
+	case constructed(0), context(1), context(2), constructed(3), constructed(4), constructed(5), context(6), context(7), context(8):
+		return true
+	}
+	return false
+}
+
 // readCRLPoints keeps the URLs of full names (RFC 5280 §4.2.1.13).
 func (c *Certificate) readCRLPoints(v cryptobyte.String) bool {
 	var seq cryptobyte.String
@@ -168,16 +178,20 @@ func (c *Certificate) readCRLPoints(v cryptobyte.String) bool {
 	for !seq.Empty() {
 		var point, name, full cryptobyte.String
 		var named bool
-		if !seq.ReadASN1(&point, cbasn1.SEQUENCE) || !point.ReadOptionalASN1(&name, &named, constructed(0)) {
+		if !seq.ReadASN1(&point, cbasn1.SEQUENCE) || !point.ReadOptionalASN1(&name, &named, constructed(0)) ||
+			!point.SkipOptionalASN1(context(1)) || !point.SkipOptionalASN1(constructed(2)) || !point.Empty() {
 			return false
 		}
-		if !name.ReadASN1(&full, constructed(0)) {
-			continue // relative to the CRL issuer's name, or absent
+		if !named || name.PeekASN1Tag(constructed(1)) { // absent, or relative to the CRL issuer's name
+			continue
+		}
+		if !name.ReadASN1(&full, constructed(0)) || !name.Empty() {
+			return false
 		}
 		for !full.Empty() {
 			var value cryptobyte.String
 			var tag cbasn1.Tag
-			if !full.ReadAnyASN1(&value, &tag) {
+			if !full.ReadAnyASN1(&value, &tag) || !generalName(tag) {
 				return false
 			}
 			if tag == context(6) {

@@ -63,7 +63,7 @@ type forge struct {
 
 func newForge(t testing.TB) *forge {
 	f := &forge{t: t}
-	for _, e := range pki(t).Entries() {
+	for _, e := range pki(t).OfKind(testpki.RSA) {
 		f.keys = append(f.keys, e.Signer)
 	}
 	return f

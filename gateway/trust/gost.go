@@ -34,7 +34,7 @@ func parseGOST(kind KeyKind, alg Algorithm, bits []byte) (PublicKey, error) {
 		curve, parameters, hash = gost.Curve256A(), gost2004Parameters, GOST94
 	}
 	if !bytes.Equal(alg.Parameters, parameters) {
-		return nil, gateway.Errorf(gateway.AlgorithmForbidden, "a %s key of another parameter set", kind)
+		return nil, gateway.Errorf(gateway.KeyWeak, "a %s key of another parameter set", kind)
 	}
 	in := cryptobyte.String(bits)
 	var point cryptobyte.String
@@ -43,7 +43,7 @@ func parseGOST(kind KeyKind, alg Algorithm, bits []byte) (PublicKey, error) {
 	}
 	pub, err := signers.PublicKey(curve, point)
 	if err != nil {
-		return nil, gateway.Errorf(gateway.CertificateMalformed, "the %s key is not a point of its curve", kind)
+		return nil, gateway.Errorf(gateway.KeyWeak, "the %s key is not a point of its curve", kind)
 	}
 	return gostKey{kind, hash, pub}, nil
 }

@@ -171,6 +171,11 @@ func rules(chain []*Certificate, at time.Time) error {
 			constraints = append(constraints, c.constraints)
 		}
 	}
+	for _, c := range chain[:len(chain)-1] {
+		if !c.namesIssuerKey && !c.SelfIssued() {
+			return gateway.Errorf(gateway.CertificateMalformed, "a certificate without authorityKeyIdentifier (RFC 5280 §4.2.1.1)")
+		}
+	}
 	for _, c := range chain[1:] {
 		if !c.ValidAt(at) {
 			return gateway.Errorf(gateway.IssuerExpired, "a CA of the path is outside its validity (%s to %s)",

@@ -15,8 +15,7 @@ const (
 	MaxRSABits = 8192
 )
 
-// ParsePublicKey reads one SubjectPublicKeyInfo (RFC 5280 §4.1.2.7). A key that this build
-// cannot verify with keeps its Kind and refuses every signature.
+// ParsePublicKey reads one SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
 func ParsePublicKey(spki []byte) (PublicKey, error) {
 	in := cryptobyte.String(spki)
 	var seq cryptobyte.String
@@ -33,7 +32,7 @@ func ParsePublicKey(spki []byte) (PublicKey, error) {
 	case "1.2.398.3.10.1.1.1.1":
 		return parseGOST(GOST2004, alg, bits)
 	case "1.2.840.10045.2.1":
-		return unsupportedKey{ECDSA}, nil
+		return parseECDSA(alg, bits)
 	}
 	return nil, gateway.Errorf(gateway.AlgorithmForbidden, "public keys of algorithm %s are not accepted", alg.ID)
 }
@@ -59,12 +58,4 @@ func parseRSA(alg Algorithm, bits []byte) (PublicKey, error) {
 		return nil, gateway.Errorf(gateway.KeyWeak, "an RSA modulus that is none")
 	}
 	return k, nil
-}
-
-type unsupportedKey struct{ kind KeyKind }
-
-func (k unsupportedKey) Kind() KeyKind { return k.kind }
-
-func (k unsupportedKey) VerifyDigest(Hash, []byte, []byte) error {
-	return gateway.Errorf(gateway.AlgorithmForbidden, "%s is not supported by this build", k.kind)
 }

@@ -3,8 +3,8 @@
 // were used for (RFC 5280; «условие 2» of the regulation, without identity and revocation).
 //
 // Reading and judging are apart: [ParseCertificate] accepts one encoding of one certificate,
-// [Store.Judge] makes three checks that do not hide each other. RSA and GOST keys are
-// verified; ECDSA keys are read, named, and refuse every signature.
+// [Store.Judge] makes three checks that do not hide each other. Keys of RSA, ECDSA
+// (P-256, P-384) and GOST are verified.
 package trust
 
 import (

@@ -77,7 +77,7 @@ func newStage(t testing.TB, edit func(*revocation.Config)) *stage {
 	if err := s.checker.Refresh(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if s.verifier, err = verification.New(verification.Config{Trust: s.store("root"), Revocation: s.checker}); err != nil {
+	if s.verifier, err = verification.New(verification.Config{Trust: s.store("root", "gost-root"), Revocation: s.checker}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -87,6 +87,8 @@ func (s *stage) issuers() []revocation.Issuer {
 	return []revocation.Issuer{
 		{Certificate: s.certificate("issuing"), Label: "issuing", OCSP: []string{"http://sim/ocsp"}, CRL: "http://sim/crl/issuing/base.crl", DeltaCRL: "http://sim/crl/issuing/delta.crl"},
 		{Certificate: s.certificate("root"), Label: "root", OCSP: []string{"http://sim/ocsp"}, CRL: "http://sim/crl/root/base.crl"},
+		{Certificate: s.certificate("gost-issuing"), Label: "gost-issuing", OCSP: []string{"http://sim/ocsp"}, CRL: "http://sim/crl/gost-issuing/base.crl", DeltaCRL: "http://sim/crl/gost-issuing/delta.crl"},
+		{Certificate: s.certificate("gost-root"), Label: "gost-root", OCSP: []string{"http://sim/ocsp"}, CRL: "http://sim/crl/gost-root/base.crl"},
 	}
 }
 
@@ -101,7 +103,7 @@ func (s *stage) certificate(id string) *trust.Certificate {
 
 func (s *stage) store(anchors ...string) *trust.Store {
 	s.t.Helper()
-	c := trust.Config{Intermediates: []*trust.Certificate{s.certificate("issuing")}}
+	c := trust.Config{Intermediates: []*trust.Certificate{s.certificate("issuing"), s.certificate("gost-issuing")}}
 	for _, id := range anchors {
 		c.Anchors = append(c.Anchors, trust.Anchor{Certificate: s.certificate(id)})
 	}

@@ -5,6 +5,7 @@ package testworld
 import (
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"egov-gateway/adapters/statesim"
@@ -68,7 +69,7 @@ func Levels() map[string]statesim.Level {
 	return map[string]statesim.Level{"citizen-05": statesim.Jobless, "citizen-06": statesim.High, "citizen-07": statesim.Mistaken, "citizen-08": statesim.Absent}
 }
 
-// Config returns a world with the PKI's two authorities, its citizens and the given providers.
+// Config returns a world with the PKI's two authorities of each kind of keys, its citizens and the given providers.
 // Time, faults and pace are left for the caller to set.
 func Config(pki *testpki.PKI, gatewayURL string, providers ...Provider) (statesim.Config, error) {
 	c := statesim.Config{GatewayURL: gatewayURL}
@@ -83,12 +84,18 @@ func Config(pki *testpki.PKI, gatewayURL string, providers ...Provider) (statesi
 	}
 	identity := func(id string) statesim.Identity {
 		e := entry(id)
-		return statesim.Identity{Certificate: e.DER, Signer: e.Signer}
+		i := statesim.Identity{Certificate: e.DER, Signer: e.Signer}
+		if e.Algorithm == testpki.GOST2015 {
+			i.Algorithm, i.Digest = testpki.GOSTSignatureAlgorithm(), testpki.NewGOSTDigest
+		}
+		return i
 	}
 	c.GatewayCertificate = entry("system-gateway").DER
 	c.Authorities = []statesim.Authority{
 		{ID: "issuing", Issuer: identity("issuing"), Responder: identity("ocsp-responder")},
 		{ID: "root", Issuer: identity("root"), Responder: identity("ocsp-responder-root")},
+		{ID: "gost-issuing", Issuer: identity("gost-issuing"), Responder: identity("gost-ocsp-responder")},
+		{ID: "gost-root", Issuer: identity("gost-root"), Responder: identity("gost-ocsp-responder-root")},
 	}
 	c.Foreign, c.Expired, c.Wrong = identity("provider-foreign-head"), identity("citizen-expired"), identity("citizen-01")
 	for _, p := range providers {
@@ -129,7 +136,7 @@ func revocation(e *testpki.Entry) (statesim.Revocation, bool) {
 	states := map[testpki.State]statesim.RevocationState{testpki.Revoked: statesim.Revoked, testpki.Hold: statesim.Hold,
 		testpki.NeverIssued: statesim.NeverIssued, testpki.Unknown: statesim.Unknown}
 	state, ok := states[e.Status.State]
-	if !ok || e.Issuer != "issuing" && e.Issuer != "root" {
+	if played := strings.TrimPrefix(e.Issuer, "gost-"); !ok || played != "issuing" && played != "root" {
 		return statesim.Revocation{}, false
 	}
 	at := e.Status.At
