@@ -23,7 +23,7 @@ func Canonicalize(method string, doc []byte) ([]byte, error) {
 	}
 	defer d.Release()
 	var out bytes.Buffer
-	out.Grow(len(doc))
+	out.Grow(len(doc) + 8*len(d.tape.dirty)) // <a/> becomes <a></a>
 	c := canonicalizers.Get().(*canonicalizer)
 	defer canonicalizers.Put(c)
 	c.document(d, m, nil, &out, nil)
@@ -131,9 +131,13 @@ func (c *canonicalizer) tokens(from, to int32) {
 			}
 		}
 		tok := t.tokens[i]
+		if c.m.kind != exclusive && tok.flags&emptyTag == emptyTag && !c.isOmitted(tok.elem) {
+			i = c.emptyTags(i, to) - 1
+			continue
+		}
 		switch tok.kind {
 		case startToken:
-			if len(c.omit) > 0 && slices.Contains(c.omit, tok.elem) {
+			if c.isOmitted(tok.elem) {
 				i = t.elements[tok.elem].last
 				continue
 			}
@@ -152,6 +156,44 @@ func (c *canonicalizer) tokens(from, to int32) {
 			c.comment(tok)
 		}
 	}
+}
+
+// emptyTag are the flags of an empty-element tag that needs nothing but an end tag.
+const emptyTag = flagClean | flagFresh | flagEmpty
+
+// emptyTags writes the empty-element tags from token i on, which follow each other, with their
+// end tags, and returns the token after them.
+func (c *canonicalizer) emptyTags(i, to int32) int32 {
+	c.out.begin()
+	t, src, b := c.d.tape.tokens, c.d.src, c.out.buf
+	for ; i <= to && t[i].flags&emptyTag == emptyTag && !c.isOmitted(t[i].elem); i++ {
+		tag := src[t[i].pos : t[i].end-2]
+		n := 1
+		for n < len(tag) && tag[n] != ' ' { // what follows the name of a clean tag
+			n++
+		}
+		b = append(b, tag...)
+		b = append(b, '>', '<', '/')
+		b = append(b, tag[1:n]...)
+		b = append(b, '>')
+		if len(b) >= outputBuffer {
+			c.out.buf = b
+			c.out.flushBuffer()
+			b = c.out.buf
+		}
+		c.out.run, c.out.end = t[i].end, t[i].end
+	}
+	c.out.buf = b
+	return i
+}
+
+func (c *canonicalizer) isOmitted(elem int32) bool {
+	for _, n := range c.omit {
+		if n == elem {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *canonicalizer) textOf(tok token) {
@@ -176,13 +218,13 @@ func (c *canonicalizer) comment(tok token) bool {
 }
 
 func (c *canonicalizer) startTag(tok token) {
+	if c.m.kind != exclusive && tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
+		c.cleanTag(tok)
+		return
+	}
 	e := &c.d.tape.elements[tok.elem]
 	decls := c.d.tape.decls[e.decl:e.declEnd]
 	if c.m.kind != exclusive {
-		if tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
-			c.cleanTag(tok, e)
-			return
-		}
 		c.needed = c.needed[:0]
 		for _, d := range decls {
 			before := int32(noSpace)
@@ -203,7 +245,7 @@ func (c *canonicalizer) startTag(tok token) {
 				same = same && c.needed[i] == binding{d.prefix, d.uri}
 			}
 			if same {
-				c.cleanTag(tok, e)
+				c.cleanTag(tok)
 				return
 			}
 		}
@@ -213,15 +255,26 @@ func (c *canonicalizer) startTag(tok token) {
 }
 
 // cleanTag writes a start tag as it stands in the source, and gives <a/> its end tag.
-func (c *canonicalizer) cleanTag(tok token, e *element) {
+func (c *canonicalizer) cleanTag(tok token) {
 	if tok.flags&flagEmpty == 0 {
 		c.out.raw(tok.pos, tok.end)
 		return
 	}
-	c.out.raw(tok.pos, tok.end-2)
-	c.out.begin()
+	tag := c.d.src[tok.pos : tok.end-2]
+	n := 1
+	for n < len(tag) && tag[n] != ' ' { // what follows the name of a clean tag
+		n++
+	}
+	if len(tag) < shortRun {
+		c.out.begin()
+		c.out.buf = append(c.out.buf, tag...)
+		c.out.run, c.out.end = tok.end, tok.end
+	} else {
+		c.out.raw(tok.pos, tok.end-2)
+		c.out.begin()
+	}
 	c.out.buf = append(c.out.buf, '>', '<', '/')
-	c.out.buf = append(c.out.buf, c.d.src[e.name:e.stop]...)
+	c.out.buf = append(c.out.buf, tag[1:n]...)
 	c.out.buf = append(c.out.buf, '>')
 	c.leave()
 }

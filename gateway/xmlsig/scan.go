@@ -198,6 +198,9 @@ func (s *scanner) token(pos, end int, elem int32, k kind, f flags) {
 	t := &s.tokens[n]
 	t.pos, t.end, t.elem, t.kind, t.flags = int32(pos), int32(end), elem, k, f
 	if f&(flagClean|flagEmpty) != flagClean || k == commentToken || k == startToken && f&flagFresh == 0 {
+		if len(s.dirty) == cap(s.dirty) {
+			s.dirty = room(s.dirty, s.i, len(s.src))
+		}
 		s.dirty = append(s.dirty, int32(n))
 	}
 }

@@ -125,7 +125,12 @@ func (s *scanner) startTag() error {
 		}
 	}
 	e.attrEnd, e.declEnd = int32(len(s.attrs)), int32(len(s.decls))
-	if f, err = s.resolve(e, f); err != nil {
+	if local == start+1 && e.attr == e.attrEnd { // nothing to resolve but the default namespace
+		e.prefix, e.space = noPrefix, noSpace
+		if d := s.bound[noPrefix]; d >= 0 {
+			e.space = s.decls[d].uri
+		}
+	} else if f, err = s.resolve(e, f); err != nil {
 		return err
 	}
 	s.token(start, s.i, n, startToken, f)
