@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs trace deps
+.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -24,6 +24,16 @@ test: deps build
 	$(GO) vet ./...
 	$(GO) test ./...
 	$(RACE) -short ./...
+
+# The real certificates, lists, answers and documents of the National Certification Authority;
+# NCA names the folder that holds them. They are not part of this repository.
+NCA ?= ../shared/nca
+test-nca:
+	@test -d "$(NCA)" || { echo "NCA=$(NCA) is no folder with the NCA's material" >&2; exit 1; }
+	@mkdir -p $(BIN)
+	NCA="$(abspath $(NCA))" $(GO) test -count=1 -v -run 'Real|ProductionRoots' ./gateway/trust ./gateway/revocation ./gateway/xmlsig/... ./gateway/verification > $(BIN)/test-nca.log || { cat $(BIN)/test-nca.log; exit 1; }
+	@! grep -- '--- SKIP' $(BIN)/test-nca.log
+	@grep -E '^ *--- PASS' $(BIN)/test-nca.log
 
 # Every requirement of the decrees with the tests that name it.
 trace:
