@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -30,6 +32,7 @@ type verifyCmd struct {
 	AllowGOST2004 bool      `name:"allow-gost-2004" help:"Accept GOST 34.310-2004, for archives."`
 	MaxBytes      int       `default:"16777216" help:"Largest document that is read."`
 	Cert          bool      `help:"The FILEs are certificates (PEM or DER): judge path and revocation alone."`
+	Explain       bool      `help:"For a wrong digest, say on standard error how it was computed and what probably happened to the document."`
 	TestAnchor    bool      `help:"The trusted roots are test roots: wrong check digits of IINs pass."`
 	Files         []string  `arg:"" name:"file" help:"Signed documents, or certificates with --cert."`
 }
@@ -113,6 +116,11 @@ func (v *verifyCmd) Run(out streams) error {
 		if err := enc.Encode(r); err != nil {
 			return err
 		}
+		if v.Explain && r.Reason == gateway.DigestMismatch {
+			if err := v.explain(out, file); err != nil {
+				return err
+			}
+		}
 		switch {
 		case r.Status == gateway.Refused:
 			code = exitFailed
@@ -142,8 +150,11 @@ func (v *verifyCmd) verifier(w *verification.Want) (*verification.Verifier, erro
 	}
 	if v.Pinned != "" {
 		pinned, err := trust.LoadFiles(v.Pinned)
-		if err != nil || len(pinned) != 1 {
-			return nil, fmt.Errorf("--pinned: one certificate is expected: %w", err)
+		if err != nil {
+			return nil, fmt.Errorf("--pinned: %w", err)
+		}
+		if len(pinned) != 1 {
+			return nil, fmt.Errorf("--pinned: %d certificates where one is expected", len(pinned))
 		}
 		w.Pinned = pinned[0]
 		tc.Anchors = append(tc.Anchors, trust.Anchor{Certificate: pinned[0]})
@@ -203,6 +214,20 @@ func (v *verifyCmd) one(verifier *verification.Verifier, file string, w verifica
 	return verifier.Judge(context.Background(), opened, w)
 }
 
+// explain writes for a person what [xmlsig.Explain] finds.
+func (v *verifyCmd) explain(out streams, file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	x, err := xmlsig.Explain(data, xmlsig.Options{Profile: xmlsig.Profile(v.Profile), Limits: xmlsig.Limits{MaxBytes: v.MaxBytes}, AllowGOST2004: v.AllowGOST2004})
+	if x == nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.err, "%s: %s", file, x)
+	return err
+}
+
 type canonicalizeCmd struct {
 	Method string `required:"" placeholder:"URI" help:"Canonicalisation method: the URI of c14n 1.0, c14n 1.1 or exclusive c14n, with or without comments."`
 	File   string `arg:"" type:"path" help:"XML document."`
@@ -223,20 +248,39 @@ func (c *canonicalizeCmd) Run(out streams) error {
 }
 
 type signCmd struct {
-	Key     string `required:"" type:"path" placeholder:"PEM" help:"Private key and certificate."`
-	In      string `required:"" type:"path" placeholder:"FILE" help:"Document to sign."`
-	Out     string `type:"path" placeholder:"FILE" help:"Where to write; default: standard output."`
-	Profile string `enum:"document,wsse" default:"document" help:"How to sign (${enum})."`
-	Layout  string `enum:"compact,kalkan" default:"compact" help:"How the signature is written (${enum})."`
+	Key          string `required:"" type:"path" placeholder:"P12_OR_PEM" help:"Private key and certificate: a key file of the NCA (PKCS #12), or PEM without a password."`
+	PasswordFile string `type:"path" placeholder:"FILE" help:"File with the password of a PKCS #12 key file; the end of its line does not count."`
+	In           string `required:"" type:"path" placeholder:"FILE" help:"Document to sign."`
+	Out          string `type:"path" placeholder:"FILE" help:"Where to write; default: standard output."`
+	Profile      string `enum:"document,wsse" default:"document" help:"How to sign (${enum})."`
+	Layout       string `enum:"compact,kalkan" default:"compact" help:"How the signature is written (${enum})."`
+}
+
+// key reads the key file, which is PEM or PKCS #12.
+func (s *signCmd) key(out streams) (*xmlsig.Key, error) {
+	raw, err := os.ReadFile(s.Key)
+	if err != nil {
+		return nil, err
+	}
+	isPEM := bytes.Contains(raw, []byte("-----BEGIN "))
+	switch {
+	case isPEM && s.PasswordFile != "":
+		return nil, usage(out, "--password-file is for PKCS #12; %s is PEM", s.Key)
+	case isPEM:
+		return xmlsig.LoadPEM(raw)
+	case s.PasswordFile == "":
+		return nil, usage(out, "--password-file is needed for a PKCS #12 key file")
+	}
+	password, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	return xmlsig.LoadPKCS12(raw, strings.TrimRight(string(password), "\r\n"))
 }
 
 // Run signs; what is written was verified first.
 func (s *signCmd) Run(out streams) error {
-	raw, err := os.ReadFile(s.Key)
-	if err != nil {
-		return err
-	}
-	key, err := xmlsig.LoadPEM(raw)
+	key, err := s.key(out)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,9 @@ func TestRealDocumentsAreJudged(t *testing.T) {
 			if got := out.Holder.BIN.String(); got != tt.bin {
 				t.Errorf("BIN %s, want %s", got, tt.bin)
 			}
+			if tt.bin != "" && out.Holder.IIN.Reveal() != "123456789011" {
+				t.Errorf("IIN %s", out.Holder.IIN)
+			}
 		})
 	}
 }

@@ -4,11 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"math/big"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +32,8 @@ func in(old, new string) func(*testing.T, seed) string {
 // resigned makes an attack by a signer: SignedInfo is changed and signed again.
 func resigned(old, new string) func(*testing.T, seed) string {
 	return func(t *testing.T, s seed) string {
-		s.signedInfo = replace(t, s.signedInfo, old, new)
+		own := strings.NewReplacer(xmlsig.RSASHA256, s.by.method(), xmlsig.DigestSHA256, s.by.digest())
+		s.signedInfo = replace(t, s.signedInfo, own.Replace(old), own.Replace(new))
 		return s.resign(t).String()
 	}
 }
@@ -40,7 +41,7 @@ func resigned(old, new string) func(*testing.T, seed) string {
 // byID signs by the root's Id instead of the empty URI.
 func byID(attr string, f func(t *testing.T, s seed) string) func(*testing.T, seed) string {
 	return func(t *testing.T, s seed) string {
-		s = seed{start: `<r ` + attr + `>`, uri: "#x", first: s.first}.sign(t)
+		s = seed{start: `<r ` + attr + `>`, uri: "#x", first: s.first, by: s.by}.sign(t)
 		return f(t, s)
 	}
 }
@@ -72,7 +73,7 @@ var wrapping = []attack{
 	{"a second signature with another prefix", in(`</note>`, `</note><x:Signature xmlns:x="`+dsig+`"/>`), gateway.SignatureMultiple},
 	{"a second signature in the default namespace, deep inside", in(`жер`, `<z><Signature xmlns="`+dsig+`"/></z>`), gateway.SignatureMultiple},
 	{"a second signature by somebody else", func(t *testing.T, s seed) string {
-		other := seed{by: mallory()}.sign(t)
+		other := seed{by: s.by.stranger()}.sign(t)
 		return s.around(s.start, s.content, s.signature()+other.signature(), s.end)
 	}, gateway.SignatureMultiple},
 	{"a signature inside the signature", in(`</ds:KeyInfo>`, `</ds:KeyInfo><ds:Object><ds:Signature/></ds:Object>`), gateway.SignatureMultiple},
@@ -127,6 +128,40 @@ var wrapping = []attack{
 	}, gateway.DocumentDoctype},
 	{"a processing instruction", in(`<note`, `<?x?><note`), gateway.DocumentInstruction},
 	{"another encoding", func(_ *testing.T, s seed) string { return `<?xml version="1.0" encoding="UTF-7"?>` + s.String() }, gateway.DocumentEncoding},
+}
+
+var octets = []attack{
+	{"more bytes than are taken", func(_ *testing.T, s seed) string { return s.String() + strings.Repeat(" ", xmlsig.DefaultMaxBytes) }, gateway.DocumentTooLarge},
+	{"an end tag of another name", in(`</note>`, `</nope>`), gateway.DocumentMalformed},
+	{"a second root", func(_ *testing.T, s seed) string { return s.String() + s.String() }, gateway.DocumentMalformed},
+	{"]]> in text", in(`жер`, `]]>`), gateway.DocumentMalformed},
+	{"< in an attribute", in(`a="1"`, `a="<"`), gateway.DocumentMalformed},
+	{"-- in a comment", in(`<note`, `<!-- -- --><note`), gateway.DocumentMalformed},
+	{"a name with two colons", in(`<note`, `<a:b:c/><note`), gateway.DocumentMalformed},
+	{"a name that ends with a colon", in(`<note`, `<a:/><note`), gateway.DocumentMalformed},
+	{"an entity", in(`жер`, `&x;`), gateway.DocumentMalformed},
+	{"NUL", in(`жер`, "\x00"), gateway.DocumentMalformed},
+	{"an attribute twice", in(`a="1"`, `a="1" a="1"`), gateway.DocumentMalformed},
+	{"overlong UTF-8", in(`жер`, "\xC0\xBC"), gateway.DocumentEncoding},
+	{"a surrogate", in(`жер`, "\xED\xA0\x80"), gateway.DocumentEncoding},
+	{"a byte order mark in the middle", in(`жер`, "\uFEFFжер"), gateway.DigestMismatch},
+	{"NEL for a line end", in(`<note`, "\u0085<note"), gateway.DigestMismatch},
+	{"XML 1.1", func(_ *testing.T, s seed) string { return `<?xml version="1.1"?>` + s.String() }, gateway.DocumentEncoding},
+	{"windows-1251 declared", func(_ *testing.T, s seed) string {
+		return `<?xml version="1.0" encoding="windows-1251"?>` + s.String()
+	}, gateway.DocumentEncoding},
+	{"UTF-16", func(_ *testing.T, s seed) string { return "\xFF\xFE<\x00r\x00" }, gateway.DocumentEncoding},
+	{"an undeclared prefix", in(`<note`, `<p:x/><note`), gateway.DocumentNamespace},
+	{"a prefix for nothing", in(`<note`, `<note xmlns:p=""`), gateway.DocumentNamespace},
+	{"a relative namespace", in(`<note`, `<note xmlns:p="p"`), gateway.DocumentNamespace},
+	{"xml rebound", in(`<note`, `<note xmlns:xml="urn:x"`), gateway.DocumentNamespace},
+	{"xmlns rebound", in(`<note`, `<note xmlns:xmlns="urn:x"`), gateway.DocumentNamespace},
+	{"too deep", in(`жер`, strings.Repeat("<d>", 64)+strings.Repeat("</d>", 64)), gateway.DocumentLimit},
+	{"too many attributes", in(`<note`, "<note"+numbered(` a%d=""`, 65)), gateway.DocumentLimit},
+	{"too many namespaces", in(`<note`, "<note"+numbered(` xmlns:a%[1]d="urn:%[1]d"`, 65)), gateway.DocumentLimit},
+	{"an entity bomb", func(_ *testing.T, s seed) string {
+		return `<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>` + s.String()
+	}, gateway.DocumentDoctype},
 }
 
 var structure = []attack{
@@ -231,12 +266,12 @@ var values = []attack{
 	{"a foreign digit", in(`<ds:SignatureValue>`, `<ds:SignatureValue>!`), gateway.SignatureEncoding},
 	{"the URL alphabet", in(`<ds:SignatureValue>`, `<ds:SignatureValue>-_-_`), gateway.SignatureEncoding},
 	{"a no-break space", in(`<ds:SignatureValue>`, "<ds:SignatureValue>\u00A0"), gateway.SignatureEncoding},
-	{"missing padding", in(`==</ds:SignatureValue>`, `</ds:SignatureValue>`), gateway.SignatureEncoding},
-	{"too much padding", in(`==</ds:SignatureValue>`, `===</ds:SignatureValue>`), gateway.SignatureEncoding},
-	{"something after the padding", in(`==</ds:SignatureValue>`, `==AAAA</ds:SignatureValue>`), gateway.SignatureEncoding},
+	{"missing padding", in(`=</ds:SignatureValue>`, `</ds:SignatureValue>`), gateway.SignatureEncoding},
+	{"too much padding", in(`=</ds:SignatureValue>`, `==</ds:SignatureValue>`), gateway.SignatureEncoding},
+	{"something after the padding", in(`=</ds:SignatureValue>`, `=AAAA</ds:SignatureValue>`), gateway.SignatureEncoding},
 	{"padding in the middle", in(`<ds:SignatureValue>`, `<ds:SignatureValue>AA==`), gateway.SignatureEncoding},
 	{"unused bits set", func(t *testing.T, s seed) string {
-		i := strings.Index(s.value, "==") - 1
+		i := strings.Index(s.value, "=") - 1
 		return replace(t, s.String(), s.value, s.value[:i]+string(s.value[i]+1)+s.value[i+1:])
 	}, gateway.SignatureEncoding},
 	{"a value of a megabyte", in(`<ds:SignatureValue>`, `<ds:SignatureValue>`+strings.Repeat("AAAA", 100_000)), gateway.SignatureEncoding},
@@ -246,13 +281,13 @@ var values = []attack{
 		return s.resign(t).String()
 	}, gateway.DigestMismatch},
 	{"another digest, not signed", func(t *testing.T, s seed) string {
-		sum := sha256.Sum256(canonicalize(t, s.method, s.start+evil+s.end))
+		sum := s.by.sum(canonicalize(t, s.method, s.start+evil+s.end))
 		i := strings.Index(s.signedInfo, `<ds:DigestValue>`) + len(`<ds:DigestValue>`)
-		s.signedInfo = s.signedInfo[:i] + base64.StdEncoding.EncodeToString(sum[:]) + s.signedInfo[strings.Index(s.signedInfo, `</ds:DigestValue>`):]
+		s.signedInfo = s.signedInfo[:i] + base64.StdEncoding.EncodeToString(sum) + s.signedInfo[strings.Index(s.signedInfo, `</ds:DigestValue>`):]
 		return s.around(s.start, evil, s.signature(), s.end)
 	}, gateway.SignatureInvalid},
 	{"another certificate", func(t *testing.T, s seed) string {
-		return replace(t, s.String(), s.by.certBase64(), mallory().certBase64())
+		return replace(t, s.String(), s.by.certBase64(), s.by.stranger().certBase64())
 	}, gateway.SignatureInvalid},
 	{"one bit of the signature", func(t *testing.T, s seed) string {
 		return s.withSignature(t, func(b []byte) []byte { b[17] ^= 4; return b })
@@ -267,6 +302,9 @@ var values = []attack{
 	{"a signature with a trailing zero more", func(t *testing.T, s seed) string {
 		return s.withSignature(t, func(b []byte) []byte { return append(b, 0) })
 	}, gateway.SignatureInvalid},
+}
+
+var rsaValues = []attack{
 	{"s + N", func(t *testing.T, s seed) string {
 		return s.withSignature(t, func(b []byte) []byte {
 			return new(big.Int).Add(new(big.Int).SetBytes(b), s.by.rsa.N).Bytes()
@@ -353,26 +391,62 @@ var keyInfos = []attack{
 	{"a certificate in bad base64", keyInfo(`<ds:X509Data><ds:X509Certificate>AAA</ds:X509Certificate></ds:X509Data>`), gateway.SignatureEncoding},
 }
 
-func TestEveryAttackHasItsReason(t *testing.T) {
-	seen := map[gateway.Reason]bool{
-		// Proven in TestMessageProfile, TestScan*.
-		gateway.SignatureKeyMismatch: true, gateway.DocumentTooLarge: true, gateway.DocumentMalformed: true,
-		gateway.DocumentNamespace: true, gateway.DocumentLimit: true,
+// confusions are documents of signer n that name the algorithms of the others, signed so and
+// with the digest right, and documents of n that carry the certificates of the others.
+func confusions(all []*signer, n int) []attack {
+	own := all[n]
+	var out []attack
+	for _, other := range all {
+		if other == own {
+			continue
+		}
+		out = append(out, attack{"the method of " + other.kind(), func(t *testing.T, s seed) string {
+			sum := other.sum(canonicalize(t, s.method, s.start+s.content+s.end))
+			stated := regexp.MustCompile(`<ds:DigestValue>[^<]*`)
+			s.signedInfo = strings.NewReplacer(own.method(), other.method(), own.digest(), other.digest()).Replace(s.signedInfo)
+			s.signedInfo = stated.ReplaceAllString(s.signedInfo, `<ds:DigestValue>`+base64.StdEncoding.EncodeToString(sum))
+			return s.resign(t).String()
+		}, gateway.SignatureKeyMismatch})
+		out = append(out, attack{"the certificate of " + other.kind(), func(t *testing.T, s seed) string {
+			return replace(t, s.String(), own.certBase64(), other.certBase64())
+		}, gateway.SignatureKeyMismatch})
+		out = append(out, attack{"the method of " + other.kind() + " over its own digest", func(t *testing.T, s seed) string {
+			s.signedInfo = replace(t, s.signedInfo, own.method(), other.method())
+			return s.resign(t).String()
+		}, gateway.SignatureAlgorithm})
+		out = append(out, attack{"its own method over the digest of " + other.kind(), func(t *testing.T, s seed) string {
+			s.signedInfo = replace(t, s.signedInfo, own.digest(), other.digest())
+			return s.resign(t).String()
+		}, gateway.SignatureAlgorithm})
 	}
+	return out
+}
+
+func TestEveryAttackHasItsReason(t *testing.T) {
+	seen := map[gateway.Reason]bool{}
 	cache := xmlsig.NewCertificateCache(0)
+	everybody := []*signer{alice(), gulnar(), oral()}
 	for _, group := range []struct {
 		name    string
 		attacks []attack
-	}{{"wrapping", wrapping}, {"structure", structure}, {"values", values}, {"algorithms", algorithms}, {"key info", keyInfos}} {
-		for _, first := range []bool{false, true} {
-			place := ", signature last"
+		by      []*signer
+	}{
+		{"octets", octets, everybody[:1]}, {"wrapping", wrapping, everybody}, {"structure", structure, everybody}, {"values", values, everybody}, {"key info", keyInfos, everybody},
+		{"RSA values", rsaValues, everybody[:1]}, {"RSA algorithms", algorithms, everybody[:1]},
+		{"GOST-2015 confused", confusions(everybody, 1), everybody[1:2]}, {"GOST-2004 confused", confusions(everybody, 2), everybody[2:]},
+		{"RSA confused", confusions(everybody, 0), everybody[:1]},
+	} {
+		for place := range 2 * len(group.by) {
+			by, first := group.by[place/2], place%2 == 1
+			where := ", " + by.kind() + ", signature last"
 			if first {
-				place = ", signature first"
+				where = ", " + by.kind() + ", signature first"
 			}
 			for _, a := range group.attacks {
-				t.Run(group.name+"/"+a.name+place, func(t *testing.T) {
-					doc := a.make(t, seed{first: first}.sign(t))
+				t.Run(group.name+"/"+a.name+where, func(t *testing.T) {
+					doc := a.make(t, seed{first: first, by: by}.sign(t))
 					for _, o := range []xmlsig.Options{{}, {Certificates: cache}, {Profile: xmlsig.ProfileCoSigned, Certificates: cache}} {
+						o.AllowGOST2004 = by == oral() || strings.HasSuffix(group.name, "confused")
 						s, err := xmlsig.Verify([]byte(doc), o)
 						got := gateway.ReasonOf(err)
 						if o.Profile == xmlsig.ProfileCoSigned {

@@ -19,6 +19,33 @@
 // signed) and [ProfileWSSE] (WS-Security over the SOAP Body). Everything outside them is
 // refused with a [gateway.Reason] of its own, before any cryptography is done.
 //
+//	                document               co-signed              wsse
+//	signatures      1                      1 to 8                 1 outside the Body
+//	place           child of the root      children of the root   Header/wsse:Security
+//	reference       "" or the root's Id    "" or the root's Id    the Id of the one Body
+//	transforms      enveloped-signature, then at most one c14n    at most one c14n
+//	certificate     X509Data, exactly one                         KeyIdentifier, BinarySecurityToken,
+//	                                                              X509IssuerSerial of a known one
+//
+// Refused in all: ds:Object, Manifest, external references and XPointer ([gateway.SignatureReference],
+// [gateway.SignatureStructure]); XSLT, XPath and every other transform ([gateway.SignatureTransform]);
+// an Id that stands in more than one id-like attribute ([gateway.SignatureIDAmbiguous]); KeyValue,
+// KeyName, RetrievalMethod and several certificates ([gateway.SignatureKeyInfo]), because a key is
+// believed for its certificate only. Comments are never signed and never shown.
+//
+// # Algorithms
+//
+//	signature method        key                          digest of the reference
+//	rsa-sha256, -384, -512  RSA 2048 to 8192, e = 65537  SHA-256, SHA-384, SHA-512
+//	gostr34102015-512       GOST 34.10-2015, 512 bits    Streebog-512
+//	gost34310-gost34311     GOST 34.310-2004, 256 bits   GOST 34.311-95; only with AllowGOST2004
+//
+// Canonical XML 1.0 and 1.1 and exclusive canonicalisation with InclusiveNamespaces, each with
+// and without comments. Everything else is [gateway.SignatureAlgorithm]: SHA-1 and MD5 because
+// they are broken, HMAC because no secret is shared, DSA, ECDSA and RSA-PSS because the NCA
+// issues no such keys. A method that does not go with the kind of the certificate's key is
+// [gateway.SignatureKeyMismatch] before anything is computed with the key.
+//
 // The package says nothing about who the signer is: path, validity, purpose and revocation
 // of the certificate are decided elsewhere.
 //

@@ -133,6 +133,8 @@ func FuzzVerify(f *testing.F) {
 	f.Add([]byte(seed{first: true, info: xmlsig.ExcC14N}.sign(f).String()))
 	f.Add(mustSign(f, s.start+s.content+s.end, bob(), xmlsig.SignOptions{Layout: xmlsig.LayoutKalkan}))
 	f.Add(message)
+	f.Add([]byte(seed{by: gulnar()}.sign(f).String()))
+	f.Add([]byte(seed{by: oral(), first: true}.sign(f).String()))
 	f.Add(mustSign(f, s.String(), bob(), xmlsig.SignOptions{Profile: xmlsig.ProfileCoSigned}))
 	known := map[[32]byte]bool{}
 	for _, o := range []xmlsig.Options{{}, {Profile: xmlsig.ProfileWSSE}} {
@@ -157,6 +159,31 @@ func FuzzVerify(f *testing.F) {
 			var n int
 			var text bytes.Buffer
 			walk(v.Root(), &n, &text)
+		}
+	})
+}
+
+// An explanation never fails on what Verify takes apart, and its cause is true of its own words:
+// it exists exactly for a wrong digest.
+func FuzzExplain(f *testing.F) {
+	for _, s := range []seed{{}, {first: true, method: xmlsig.ExcC14N}, {start: `<p:r xmlns:p="urn:p" xmlns = 'urn:d' a=" xmlns:p=">`, scope: ` xmlns:p="urn:p" xmlns="urn:d"`, end: `</p:r>`}} {
+		doc := s.sign(f).String()
+		f.Add([]byte(doc))
+		f.Add([]byte(replace(f, doc, "000000000000", "1")))
+		f.Add([]byte(replace(f, doc, "<note", "\n <note")))
+	}
+	f.Add([]byte(replace(f, string(mustSign(f, message, alice(), xmlsig.SignOptions{Profile: xmlsig.ProfileWSSE})), "<data>", "<data>\r\n")))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		for _, p := range []xmlsig.Profile{xmlsig.ProfileDocument, xmlsig.ProfileCoSigned, xmlsig.ProfileWSSE} {
+			o := xmlsig.Options{Profile: p}
+			_, want := xmlsig.Verify(doc, o)
+			x, err := xmlsig.Explain(doc, o)
+			if gateway.ReasonOf(err) != gateway.ReasonOf(want) || (x != nil) != (gateway.ReasonOf(err) == gateway.DigestMismatch) {
+				t.Fatalf("%v, %v; Verify says %v", x, err, want)
+			}
+			if x != nil && x.String() == "" {
+				t.Fatal("nothing is said")
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"encoding/base64"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,40 +38,45 @@ var generations = []gostGeneration{
 	},
 }
 
-func marshal(t testing.TB, v any) asn1.RawValue {
-	t.Helper()
-	der, err := asn1.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return asn1.RawValue{FullBytes: der}
-}
-
 // certificate is alice's with a GOST key in the place of hers, signed by it.
 func (g gostGeneration) certificate(t testing.TB, k *gost.PrivateKey) []byte {
 	t.Helper()
-	var outer, tbs []asn1.RawValue
-	if _, err := asn1.Unmarshal(alice().cert, &outer); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := asn1.Unmarshal(outer[0].FullBytes, &tbs); err != nil {
-		t.Fatal(err)
-	}
-	algorithm := marshal(t, []asn1.ObjectIdentifier{g.signature})
-	point := marshal(t, k.Public().(*gost.PublicKey).Bytes()).FullBytes
-	tbs[2] = algorithm
-	tbs[6] = marshal(t, []asn1.RawValue{
-		marshal(t, []asn1.RawValue{marshal(t, g.key), marshal(t, []asn1.ObjectIdentifier{g.set, g.digest})}),
-		marshal(t, asn1.BitString{Bytes: point, BitLength: 8 * len(point)}),
-	})
-	signed := marshal(t, tbs)
-	h := g.hash.New()
-	h.Write(signed.FullBytes)
-	sig, err := k.Sign(nil, h.Sum(nil), nil)
+	cert, err := g.certificateOf(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return marshal(t, []asn1.RawValue{signed, algorithm, marshal(t, asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)})}).FullBytes
+	return cert
+}
+
+func (g gostGeneration) certificateOf(k *gost.PrivateKey) (cert []byte, err error) {
+	marshal := func(v any) asn1.RawValue {
+		der, e := asn1.Marshal(v)
+		err = errors.Join(err, e)
+		return asn1.RawValue{FullBytes: der}
+	}
+	var outer, tbs []asn1.RawValue
+	if _, err := asn1.Unmarshal(alice().cert, &outer); err != nil {
+		return nil, err
+	}
+	if _, err := asn1.Unmarshal(outer[0].FullBytes, &tbs); err != nil {
+		return nil, err
+	}
+	algorithm := marshal([]asn1.ObjectIdentifier{g.signature})
+	point := marshal(k.Public().(*gost.PublicKey).Bytes()).FullBytes
+	tbs[2] = algorithm
+	tbs[6] = marshal([]asn1.RawValue{
+		marshal([]asn1.RawValue{marshal(g.key), marshal([]asn1.ObjectIdentifier{g.set, g.digest})}),
+		marshal(asn1.BitString{Bytes: point, BitLength: 8 * len(point)}),
+	})
+	signed := marshal(tbs)
+	h := g.hash.New()
+	h.Write(signed.FullBytes)
+	sig, e := k.Sign(nil, h.Sum(nil), nil)
+	if e != nil {
+		return nil, e
+	}
+	cert = marshal([]asn1.RawValue{signed, algorithm, marshal(asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)})}).FullBytes
+	return cert, err
 }
 
 func (g gostGeneration) signer(t testing.TB) (*xmlsig.Key, *gost.PrivateKey) {

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -14,12 +15,79 @@ import (
 	"time"
 
 	"egov-gateway/gateway/xmlsig"
+	"egov-gateway/gateway/xmlsig/gost"
 )
 
-// A signer is a test identity: an RSA key and its self-made certificate.
+// A signer is a test identity: an RSA or GOST key and its self-made certificate.
 type signer struct {
 	rsa  *rsa.PrivateKey
-	cert []byte // DER
+	gost *gost.PrivateKey
+	gen  gostGeneration // of the GOST key
+	cert []byte         // DER
+}
+
+func newGOSTSigner(g gostGeneration) *signer {
+	k, err := gost.GenerateKey(g.curve, nil)
+	if err != nil {
+		panic(err)
+	}
+	cert, err := g.certificateOf(k)
+	if err != nil {
+		panic(err)
+	}
+	return &signer{gost: k, gen: g, cert: cert}
+}
+
+func (s *signer) kind() string {
+	if s.gost != nil {
+		return string(s.gen.kind)
+	}
+	return "RSA"
+}
+
+// method and digest are the names that go with the key.
+func (s *signer) method() string {
+	if s.gost != nil {
+		return s.gen.method
+	}
+	return xmlsig.RSASHA256
+}
+
+func (s *signer) digest() string {
+	if s.gost != nil {
+		return s.gen.digestMethod
+	}
+	return xmlsig.DigestSHA256
+}
+
+func (s *signer) sum(b []byte) []byte {
+	h := sha256.New()
+	if s.gost != nil {
+		h = s.gen.hash.New()
+	}
+	h.Write(b)
+	return h.Sum(nil)
+}
+
+// value is a signature value over msg.
+func (s *signer) value(t testing.TB, msg []byte) []byte {
+	t.Helper()
+	if s.gost == nil {
+		return s.sign(t, crypto.SHA256, msg)
+	}
+	v, err := s.gost.Sign(nil, s.sum(msg), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// stranger is somebody else with a key of the same kind.
+func (s *signer) stranger() *signer {
+	if s.gost == nil {
+		return mallory()
+	}
+	return newGOSTSigner(s.gen)
 }
 
 func newSigner(serial int64, bits int) *signer {
@@ -38,7 +106,7 @@ func newSigner(serial int64, bits int) *signer {
 	if err != nil {
 		panic(err)
 	}
-	return &signer{key, der}
+	return &signer{rsa: key, cert: der}
 }
 
 // The identities that most tests use; keys are made once, on first use.
@@ -46,6 +114,8 @@ var (
 	alice   = sync.OnceValue(func() *signer { return newSigner(1001, 2048) })
 	bob     = sync.OnceValue(func() *signer { return newSigner(1002, 2048) })
 	mallory = sync.OnceValue(func() *signer { return newSigner(1003, 2048) })
+	gulnar  = sync.OnceValue(func() *signer { return newGOSTSigner(generations[0]) }) // GOST-2015
+	oral    = sync.OnceValue(func() *signer { return newGOSTSigner(generations[1]) }) // GOST-2004
 )
 
 func (s *signer) certBase64() string { return base64.StdEncoding.EncodeToString(s.cert) }
@@ -64,7 +134,11 @@ func (s *signer) keyPEM(t testing.TB) []byte {
 
 func (s *signer) key(t testing.TB) *xmlsig.Key {
 	t.Helper()
-	k, err := xmlsig.NewKey(s.cert, s.rsa)
+	var private crypto.Signer = s.rsa
+	if s.gost != nil {
+		private = s.gost
+	}
+	k, err := xmlsig.NewKey(s.cert, private)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package xmlsig_test
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
 	"testing"
 
 	"egov-gateway/gateway"
@@ -63,6 +65,74 @@ func TestLoadPKCS12(t *testing.T) {
 	}
 	if _, err := xmlsig.LoadPKCS12(nil, ""); gateway.ReasonOf(err) != gateway.ConfigInvalid {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// privateKeyInfo is a GOST key as the NCA's key files hold it: the little-endian number in an
+// octet string inside the octet string of PrivateKeyInfo.
+func (s *signer) privateKeyInfo(t testing.TB) []byte {
+	t.Helper()
+	marshal := func(v any) asn1.RawValue {
+		der, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asn1.RawValue{FullBytes: der}
+	}
+	algorithm := marshal([]asn1.RawValue{marshal(s.gen.key), marshal([]asn1.ObjectIdentifier{s.gen.set, s.gen.digest})})
+	return marshal([]asn1.RawValue{marshal(0), algorithm, marshal(marshal(s.gost.Bytes()).FullBytes)}).FullBytes
+}
+
+// GOST keys come out of key files and PEM alike, and sign under their own names.
+func TestLoadGOSTKeys(t *testing.T) {
+	const password = "TEST only 1"
+	for _, s := range []*signer{gulnar(), oral()} {
+		info := s.privateKeyInfo(t)
+		size := len(s.gost.Bytes())
+		end := len(info) - size
+		other := bytes.Clone(info)
+		other[len(other)-1] ^= 1
+		zero := append(bytes.Clone(info[:end]), make([]byte, size)...)
+		high := append(bytes.Clone(info[:end]), bytes.Repeat([]byte{0xFF}, size)...)
+		bare := bytes.Replace(info, []byte{4, byte(size + 2), 4, byte(size)}, []byte{4, byte(size + 2), 5, byte(size)}, 1)
+		tests := []struct {
+			name string
+			key  []byte
+			want gateway.Reason
+		}{
+			{"its own key", info, ""},
+			{"another key", other, gateway.ConfigInvalid},
+			{"zero", zero, gateway.ConfigInvalid},
+			{"a number above the order", high, gateway.ConfigInvalid},
+			{"a key cut short", info[:len(info)-1], gateway.ConfigInvalid},
+			{"no octet string inside", bare, gateway.ConfigInvalid},
+		}
+		for _, tt := range tests {
+			t.Run(s.kind()+"/"+tt.name, func(t *testing.T) {
+				file := pkcs12test.File{Password: password, Keys: [][]byte{tt.key}, Certificates: [][]byte{alice().cert, s.cert}, BER: true}.Encode()
+				inPEM := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: tt.key}), s.certPEM()...)
+				for form, load := range map[string]func() (*xmlsig.Key, error){
+					"PKCS #12": func() (*xmlsig.Key, error) { return xmlsig.LoadPKCS12(file, password) },
+					"PEM":      func() (*xmlsig.Key, error) { return xmlsig.LoadPEM(inPEM) },
+				} {
+					k, err := load()
+					if got := gateway.ReasonOf(err); got != tt.want {
+						t.Fatalf("%s: got %q (%v), want %q", form, got, err, tt.want)
+					}
+					if err != nil {
+						continue
+					}
+					out, err := xmlsig.Sign([]byte(`<r/>`), k, xmlsig.SignOptions{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					v, err := xmlsig.Verify(out, xmlsig.Options{AllowGOST2004: true})
+					if err != nil || v.Signatures()[0].Algorithm != s.method() {
+						t.Errorf("%s: %v", form, err)
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -1,8 +1,6 @@
 package xmlsig_test
 
 import (
-	"crypto"
-	"crypto/sha256"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -48,10 +46,10 @@ func (s seed) sign(t testing.TB) seed {
 	if s.by == nil {
 		s.by = alice()
 	}
-	sum := sha256.Sum256(canonicalize(t, s.method, s.start+s.content+s.end))
-	s.signedInfo = `<ds:SignedInfo><ds:CanonicalizationMethod Algorithm="` + s.info + `"/><ds:SignatureMethod Algorithm="` + xmlsig.RSASHA256 + `"/>` +
-		`<ds:Reference URI="` + s.uri + `"><ds:Transforms>` + s.transforms + `</ds:Transforms><ds:DigestMethod Algorithm="` + xmlsig.DigestSHA256 + `"/>` +
-		`<ds:DigestValue>` + base64.StdEncoding.EncodeToString(sum[:]) + `</ds:DigestValue></ds:Reference></ds:SignedInfo>`
+	sum := s.by.sum(canonicalize(t, s.method, s.start+s.content+s.end))
+	s.signedInfo = `<ds:SignedInfo><ds:CanonicalizationMethod Algorithm="` + s.info + `"/><ds:SignatureMethod Algorithm="` + s.by.method() + `"/>` +
+		`<ds:Reference URI="` + s.uri + `"><ds:Transforms>` + s.transforms + `</ds:Transforms><ds:DigestMethod Algorithm="` + s.by.digest() + `"/>` +
+		`<ds:DigestValue>` + base64.StdEncoding.EncodeToString(sum) + `</ds:DigestValue></ds:Reference></ds:SignedInfo>`
 	s.prefix = `<ds:Signature xmlns:ds="` + dsig + `">`
 	s.keyInfo = `<ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + s.by.certBase64() + `</ds:X509Certificate></ds:X509Data></ds:KeyInfo>`
 	return s.resign(t)
@@ -60,7 +58,7 @@ func (s seed) sign(t testing.TB) seed {
 // resign makes the signature value anew, for SignedInfo as it is now.
 func (s seed) resign(t testing.TB) seed {
 	t.Helper()
-	s.value = `<ds:SignatureValue>` + base64.StdEncoding.EncodeToString(s.by.sign(t, crypto.SHA256, s.canonicalInfo(t))) + `</ds:SignatureValue>`
+	s.value = `<ds:SignatureValue>` + base64.StdEncoding.EncodeToString(s.by.value(t, s.canonicalInfo(t))) + `</ds:SignatureValue>`
 	return s
 }
 

@@ -84,17 +84,7 @@ func Verify(doc []byte, o Options) (*Signed, error) {
 	}
 	v := verifiers.Get().(*verifier)
 	v.d, v.o = &s.doc, o
-	var err error
-	switch o.Profile {
-	case ProfileDocument, "":
-		err = v.document(s)
-	case ProfileCoSigned:
-		err = v.coSigned(s)
-	case ProfileWSSE:
-		err = v.wsse(s)
-	default:
-		err = gateway.Errorf(gateway.ConfigInvalid, "no such signature profile")
-	}
+	err := v.profile(s)
 	v.d, v.o = nil, Options{}
 	verifiers.Put(v)
 	if err != nil {
@@ -103,6 +93,18 @@ func Verify(doc []byte, o Options) (*Signed, error) {
 	}
 	s.doc.signed = true
 	return s, nil
+}
+
+func (v *verifier) profile(s *Signed) error {
+	switch v.o.Profile {
+	case ProfileDocument, "":
+		return v.document(s)
+	case ProfileCoSigned:
+		return v.coSigned(s)
+	case ProfileWSSE:
+		return v.wsse(s)
+	}
+	return gateway.Errorf(gateway.ConfigInvalid, "no such signature profile")
 }
 
 // A verifier is the working memory of one verification at a time. Nothing in it outlives the
@@ -121,6 +123,7 @@ type verifier struct {
 	infoPL  []int32
 	refPL   []int32
 	content [sha256.Size]byte
+	trace   *trace // for [Explain] alone
 }
 
 var verifiers = sync.Pool{New: func() any { return new(verifier) }}
@@ -224,6 +227,9 @@ func (v *verifier) enveloped(omit []int32, out *Signature) error {
 	cert, err := v.o.Certificates.parse(der)
 	if err != nil {
 		return err
+	}
+	if v.trace != nil {
+		*v.trace = trace{p: p, omit: slices.Clone(omit)}
 	}
 	return v.check(&p, cert, out, func(w, also io.Writer) {
 		v.c.document(v.d, p.c14n, omit, w, also)

@@ -51,6 +51,9 @@ func (v *verifier) wsse(s *Signed) error {
 	if err != nil {
 		return err
 	}
+	if v.trace != nil {
+		*v.trace = trace{p: p, body: body}
+	}
 	s.sigs = s.one[:1]
 	if err := v.check(&p, cert, &s.one[0], func(w, also io.Writer) {
 		v.c.subtree(v.d, body, p.c14n, w, also)

@@ -13,7 +13,7 @@ type Curve struct {
 // A publicPoint is a point of either size.
 type publicPoint interface {
 	// equation reports whether x(a·G + b·Q) mod q is r. table is nil or what comb returned.
-	equation(o *order, a, b, r *scalar, table any) bool
+	equation(o *order, a, b, r scalar, table any) bool
 	// comb computes a table that makes equation about three times as fast.
 	comb() any
 }

@@ -91,11 +91,8 @@ func mul256(z, x, y *field256) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[3], y[3])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t6 := c0
-	c0, c1, c2 = c1, c2, 0
-	t7 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t6, t7 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t4, fold256)
 	h1, l1 := bits.Mul64(t5, fold256)
@@ -192,11 +189,8 @@ func sqr256(z, x *field256) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[3], x[3])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t6 := c0
-	c0, c1, c2 = c1, c2, 0
-	t7 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t6, t7 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t4, fold256)
 	h1, l1 := bits.Mul64(t5, fold256)
@@ -364,4 +358,40 @@ func invert256(z, x *field256) {
 		}
 	}
 	*z = ones
+}
+
+// pick256 reads every point of t to select one, negated when minus is all ones.
+func pick256(a *affine256, t *[combPoints]affine256, index, minus uint64) {
+	// Four words at a time stay in registers.
+	var masks [combPoints]uint64
+	for m := range masks {
+		masks[m] = equalMask(uint64(m), index)
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].x
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.x[0], a.x[1], a.x[2], a.x[3] = w0, w1, w2, w3
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].y
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.y[0], a.y[1], a.y[2], a.y[3] = w0, w1, w2, w3
+	}
+	var y field256
+	sub256(&y, &field256{}, &a.y)
+	for i := range y {
+		a.y[i] = a.y[i]&^minus | y[i]&minus
+	}
 }

@@ -299,11 +299,8 @@ func mul512(z, x, y *field512) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[7], y[7])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t14 := c0
-	c0, c1, c2 = c1, c2, 0
-	t15 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t14, t15 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t8, fold512)
 	h1, l1 := bits.Mul64(t9, fold512)
@@ -572,11 +569,8 @@ func sqr512(z, x *field512) {
 	c0, c1, c2 = c1, c2, 0
 	hi, lo = bits.Mul64(x[7], x[7])
 	c0, k = bits.Add64(c0, lo, 0)
-	c1, k = bits.Add64(c1, hi, k)
-	c2, _ = bits.Add64(c2, 0, k)
-	t14 := c0
-	c0, c1, c2 = c1, c2, 0
-	t15 := c0
+	c1, _ = bits.Add64(c1, hi, k)
+	t14, t15 := c0, c1
 	// Fold the upper half, then what that carries out.
 	h0, l0 := bits.Mul64(t8, fold512)
 	h1, l1 := bits.Mul64(t9, fold512)
@@ -811,4 +805,62 @@ func invert512(z, x *field512) {
 		}
 	}
 	*z = ones
+}
+
+// pick512 reads every point of t to select one, negated when minus is all ones.
+func pick512(a *affine512, t *[combPoints]affine512, index, minus uint64) {
+	// Four words at a time stay in registers.
+	var masks [combPoints]uint64
+	for m := range masks {
+		masks[m] = equalMask(uint64(m), index)
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].x
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.x[0], a.x[1], a.x[2], a.x[3] = w0, w1, w2, w3
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].x
+			w0 |= p[4] & mask
+			w1 |= p[5] & mask
+			w2 |= p[6] & mask
+			w3 |= p[7] & mask
+		}
+		a.x[4], a.x[5], a.x[6], a.x[7] = w0, w1, w2, w3
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].y
+			w0 |= p[0] & mask
+			w1 |= p[1] & mask
+			w2 |= p[2] & mask
+			w3 |= p[3] & mask
+		}
+		a.y[0], a.y[1], a.y[2], a.y[3] = w0, w1, w2, w3
+	}
+	{
+		var w0, w1, w2, w3 uint64
+		for m := range t {
+			mask, p := masks[m], &t[m].y
+			w0 |= p[4] & mask
+			w1 |= p[5] & mask
+			w2 |= p[6] & mask
+			w3 |= p[7] & mask
+		}
+		a.y[4], a.y[5], a.y[6], a.y[7] = w0, w1, w2, w3
+	}
+	var y field512
+	sub512(&y, &field512{}, &a.y)
+	for i := range y {
+		a.y[i] = a.y[i]&^minus | y[i]&minus
+	}
 }

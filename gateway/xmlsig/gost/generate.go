@@ -55,11 +55,10 @@ func field(size, fold int) []byte {
 	for col := range 2*n - 1 {
 		for i := max(0, col-n+1); i <= min(col, n-1); i++ {
 			w.p("hi, lo = bits.Mul64(x[%d], y[%d])", i, col-i)
-			w.p("c0, k = bits.Add64(c0, lo, 0); c1, k = bits.Add64(c1, hi, k); c2, _ = bits.Add64(c2, 0, k)")
+			w.accumulate(col, n)
 		}
-		w.p("t%d := c0\nc0, c1, c2 = c1, c2, 0", col)
+		w.column(col, n)
 	}
-	w.p("t%d := c0", 2*n-1)
 	w.reduce(n, fold)
 	w.p("}\n")
 
@@ -83,11 +82,10 @@ func field(size, fold int) []byte {
 		}
 		if col%2 == 0 {
 			w.p("hi, lo = bits.Mul64(x[%d], x[%d])", col/2, col/2)
-			w.p("c0, k = bits.Add64(c0, lo, 0); c1, k = bits.Add64(c1, hi, k); c2, _ = bits.Add64(c2, 0, k)")
+			w.accumulate(col, n)
 		}
-		w.p("t%d := c0\nc0, c1, c2 = c1, c2, 0", col)
+		w.column(col, n)
 	}
-	w.p("t%d := c0", 2*n-1)
 	w.reduce(n, fold)
 	w.p("}\n")
 
@@ -163,7 +161,22 @@ func field(size, fold int) []byte {
 		k = next
 	}
 	w.p("for i := 9; i >= 0; i-- {\nsqr%d(&ones, &ones)\nif %#b>>i&1 == 1 {\nmul%d(&ones, &ones, x)\n}\n}", size, 1024-fold-2, size)
-	w.p("*z = ones\n}")
+	w.p("*z = ones\n}\n")
+
+	w.p("// pick%d reads every point of t to select one, negated when minus is all ones.", size)
+	w.p("func pick%d(a *affine%d, t *[combPoints]affine%d, index, minus uint64) {", size, size, size)
+	w.p("// Four words at a time stay in registers.\nvar masks [combPoints]uint64\nfor m := range masks {\nmasks[m] = equalMask(uint64(m), index)\n}")
+	for _, coordinate := range []string{"x", "y"} {
+		for i := 0; i < n; i += 4 {
+			w.p("{\nvar w0, w1, w2, w3 uint64\nfor m := range t {\nmask, p := masks[m], &t[m].%s", coordinate)
+			for j := range 4 {
+				w.p("w%d |= p[%d] & mask", j, i+j)
+			}
+			w.p("}\na.%[1]s[%[2]d], a.%[1]s[%[3]d], a.%[1]s[%[4]d], a.%[1]s[%[5]d] = w0, w1, w2, w3\n}", coordinate, i, i+1, i+2, i+3)
+		}
+	}
+	w.p("var y field%d\nsub%d(&y, &field%d{}, &a.y)", size, size, size)
+	w.p("for i := range y {\na.y[i] = a.y[i]&^minus | y[i]&minus\n}\n}")
 	return w.Bytes()
 }
 
@@ -176,6 +189,24 @@ func chain(n int) []int {
 		return append(chain(n-1), n)
 	}
 	return append(chain(n/2), n)
+}
+
+// accumulate adds hi‖lo to the sum of a column; the last column cannot carry out of two words.
+func (w *writer) accumulate(col, n int) {
+	if col == 2*n-2 {
+		w.p("c0, k = bits.Add64(c0, lo, 0); c1, _ = bits.Add64(c1, hi, k)")
+		return
+	}
+	w.p("c0, k = bits.Add64(c0, lo, 0); c1, k = bits.Add64(c1, hi, k); c2, _ = bits.Add64(c2, 0, k)")
+}
+
+// column ends a column: its lowest word is a word of the product, the others carry over.
+func (w *writer) column(col, n int) {
+	if col == 2*n-2 {
+		w.p("t%d, t%d := c0, c1", col, col+1)
+		return
+	}
+	w.p("t%d := c0\nc0, c1, c2 = c1, c2, 0", col)
 }
 
 // reduce folds t0 … t(2n−1) into z.

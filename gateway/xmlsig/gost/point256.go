@@ -265,21 +265,21 @@ type public256 struct{ q affine256 }
 func (g public256) comb() any { return newComb256(&g.q) }
 
 // equation reports whether x(a·G + b·Q) mod q is r, in variable time. table is Q's comb or nil.
-func (g public256) equation(o *order, a, b, r *scalar, table any) bool {
+func (g public256) equation(o *order, a, b, r scalar, table any) bool {
 	base := base256()
-	signs, negate := odd256(o, a)
+	signs, negate := odd256(o, &a)
 	var p jacobian256
 	if t, ok := table.(*comb256); ok {
-		signsQ, negateQ := odd256(o, b)
+		signsQ, negateQ := odd256(o, &b)
 		for c := steps256 - 1; c >= 0; c-- {
 			p.double()
 			p.addColumns(base, &signs, c, negate)
 			p.addColumns(t, &signsQ, c, negateQ)
 		}
-		return p.hasX(o, r)
+		return p.hasX(o, &r)
 	}
 	var digits [256 + 1]int8
-	top := wnaf(digits[:], b, o.words)
+	top := wnaf(digits[:], &b, o.words)
 	var odd [8]chudnovsky256 // Q, 3Q … 15Q
 	p.set(&g.q)
 	odd[0] = p.chudnovsky()
@@ -302,7 +302,7 @@ func (g public256) equation(o *order, a, b, r *scalar, table any) bool {
 			p.addColumns(base, &signs, i, negate)
 		}
 	}
-	return p.hasX(o, r)
+	return p.hasX(o, &r)
 }
 
 // hasX reports whether x mod q is r, without an inversion: x is r, or r + q where that is below p.
@@ -434,7 +434,7 @@ func multiplyBase256(o *order, k *scalar) []byte {
 		for b := range table {
 			index, minus := column256(&signs, steps256*b+c)
 			var a affine256
-			pick256(&table[b], &a, index, minus^negate)
+			pick256(&a, &table[b], index, minus^negate)
 			p.addComplete(&a)
 		}
 	}
@@ -443,20 +443,4 @@ func multiplyBase256(o *order, k *scalar) []byte {
 	mul256(&x, &p.x, &inverse)
 	mul256(&y, &p.y, &inverse)
 	return y.appendBytes(x.appendBytes(make([]byte, 0, 2*256/8)))
-}
-
-// pick256 reads every point of the table to select one, negated when minus is all ones.
-func pick256(t *[combPoints]affine256, a *affine256, index, minus uint64) {
-	for m := range t {
-		mask := equalMask(uint64(m), index)
-		for i := range a.x {
-			a.x[i] |= t[m].x[i] & mask
-			a.y[i] |= t[m].y[i] & mask
-		}
-	}
-	var y field256
-	sub256(&y, &field256{}, &a.y)
-	for i := range y {
-		a.y[i] = a.y[i]&^minus | y[i]&minus
-	}
 }

@@ -263,21 +263,21 @@ type public512 struct{ q affine512 }
 func (g public512) comb() any { return newComb512(&g.q) }
 
 // equation reports whether x(a·G + b·Q) mod q is r, in variable time. table is Q's comb or nil.
-func (g public512) equation(o *order, a, b, r *scalar, table any) bool {
+func (g public512) equation(o *order, a, b, r scalar, table any) bool {
 	base := base512()
-	signs, negate := odd512(o, a)
+	signs, negate := odd512(o, &a)
 	var p jacobian512
 	if t, ok := table.(*comb512); ok {
-		signsQ, negateQ := odd512(o, b)
+		signsQ, negateQ := odd512(o, &b)
 		for c := steps512 - 1; c >= 0; c-- {
 			p.double()
 			p.addColumns(base, &signs, c, negate)
 			p.addColumns(t, &signsQ, c, negateQ)
 		}
-		return p.hasX(o, r)
+		return p.hasX(o, &r)
 	}
 	var digits [512 + 1]int8
-	top := wnaf(digits[:], b, o.words)
+	top := wnaf(digits[:], &b, o.words)
 	var odd [8]chudnovsky512 // Q, 3Q … 15Q
 	p.set(&g.q)
 	odd[0] = p.chudnovsky()
@@ -300,7 +300,7 @@ func (g public512) equation(o *order, a, b, r *scalar, table any) bool {
 			p.addColumns(base, &signs, i, negate)
 		}
 	}
-	return p.hasX(o, r)
+	return p.hasX(o, &r)
 }
 
 // hasX reports whether x mod q is r, without an inversion: x is r, or r + q where that is below p.
@@ -432,7 +432,7 @@ func multiplyBase512(o *order, k *scalar) []byte {
 		for b := range table {
 			index, minus := column512(&signs, steps512*b+c)
 			var a affine512
-			pick512(&table[b], &a, index, minus^negate)
+			pick512(&a, &table[b], index, minus^negate)
 			p.addComplete(&a)
 		}
 	}
@@ -441,20 +441,4 @@ func multiplyBase512(o *order, k *scalar) []byte {
 	mul512(&x, &p.x, &inverse)
 	mul512(&y, &p.y, &inverse)
 	return y.appendBytes(x.appendBytes(make([]byte, 0, 2*512/8)))
-}
-
-// pick512 reads every point of the table to select one, negated when minus is all ones.
-func pick512(t *[combPoints]affine512, a *affine512, index, minus uint64) {
-	for m := range t {
-		mask := equalMask(uint64(m), index)
-		for i := range a.x {
-			a.x[i] |= t[m].x[i] & mask
-			a.y[i] |= t[m].y[i] & mask
-		}
-	}
-	var y field512
-	sub512(&y, &field512{}, &a.y)
-	for i := range y {
-		a.y[i] = a.y[i]&^minus | y[i]&minus
-	}
 }

@@ -89,5 +89,5 @@ func (k *PublicKey) Verify(digest, sig []byte) bool {
 	if k.cache != nil {
 		k.cache.used(k, table != nil)
 	}
-	return k.point.equation(o, &a, &b, &r, table)
+	return k.point.equation(o, a, b, r, table)
 }
