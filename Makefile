@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs deps
+.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs trace deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -25,7 +25,11 @@ test: deps build
 	$(GO) test ./...
 	$(RACE) -short ./...
 
-check:
+# Every requirement of the decrees with the tests that name it.
+trace:
+	@./.ci/trace
+
+check: trace
 	test -z "$$(gofmt -l .)"
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...

@@ -13,7 +13,8 @@ import (
 type decision struct {
 	amount     float64 // tenge a month
 	ground     string  // "" for an assignment
-	kk, ru, en string  // explanation of a refusal
+	outcome    string  // of an answer to a complaint
+	kk, ru, en string  // explanation of a refusal or an answer
 }
 
 // maxShare is the part of its income that a family pays for housing itself.
@@ -25,6 +26,12 @@ const maxShare = 0.10
 // above the threshold for each family member, or enough to carry the costs, is the ground
 // income-above-threshold. Otherwise the aid is the cost of housing minus the family's share.
 func (w *World) decide(d delivery) decision {
+	if d.service == complaint {
+		return decision{outcome: "partly",
+			kk: "Шағым қаралды, өтініш қайта қаралады.",
+			ru: "Жалоба рассмотрена, заявление будет рассмотрено повторно.",
+			en: "The complaint was examined; the request will be examined again."}
+	}
 	applicant := path(d.request, nsRequest, "applicant")
 	iin := text(applicant, "iin")
 	income := 0.0 // a month, of the family
@@ -112,6 +119,9 @@ func amount(s string) float64 {
 func (d decision) word() string {
 	if d.ground != "" {
 		return "refusal: " + d.ground
+	}
+	if d.outcome != "" {
+		return "answer: " + d.outcome
 	}
 	return fmt.Sprintf("assignment: %.2f", d.amount)
 }

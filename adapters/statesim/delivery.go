@@ -32,6 +32,7 @@ type provider struct {
 // A delivery is what a provider needs of schemas/delivery.xsd.
 type delivery struct {
 	requestID  string
+	service    string
 	content    string // hex SHA-256 of the canonical signed content
 	registered time.Time
 	steps      []deliveredStep
@@ -163,6 +164,7 @@ func (w *World) readDelivery(body []byte) (delivery, error) {
 	if !requestID.MatchString(d.requestID) {
 		return delivery{}, errors.New("requestId is not 32 hex digits")
 	}
+	d.service = text(signed, "serviceCode")
 	if d.registered, err = time.Parse(time.RFC3339Nano, text(signed, "registeredAt")); err != nil {
 		return delivery{}, errors.New("registeredAt is not a date and time")
 	}

@@ -12,14 +12,24 @@ import (
 )
 
 // stepXML is schemas/step.xsd, signed by the executor.
-func stepXML(p *provider, requestID, code string, at time.Time) ([]byte, error) {
+func stepXML(p *provider, d delivery, code string, at time.Time) ([]byte, error) {
+	requestID := d.requestID
 	root := etree.NewElement("step")
 	root.CreateAttr("xmlns", "urn:egov-gateway:step:1")
 	leaf(root, "requestId", requestID)
 	leaf(root, "code", code)
 	leaf(root, "completedAt", at.In(almaty).Format(time.RFC3339))
+	// The office that registers a complaint gives number and official (S 9-1).
+	if d.service == complaint && code == "register" {
+		r := root.CreateElement("registration")
+		leaf(r, "number", "TEST-"+at.In(almaty).Format("2006")+"-"+requestID[:6])
+		leaf(r, "acceptedBy", "ТЕСТОВ Т.Т.")
+	}
 	return Sign(root, p.Executor)
 }
+
+// complaint is the service code of a complaint.
+const complaint = "complaint"
 
 // resultXML is schemas/result.xsd, signed by the head or by whom the fault says.
 func (w *World) resultXML(p *provider, requestID string, d decision, fault FaultKind, second bool) ([]byte, error) {
@@ -40,7 +50,11 @@ func (w *World) resultXML(p *provider, requestID string, d decision, fault Fault
 	leaf(root, "decidedAt", now.Format(time.RFC3339))
 	leaf(root, "providerBin", p.BIN)
 	texts(root.CreateElement("providerName"), p.NameKK, p.NameRU, "")
-	if d.ground == "" {
+	if d.outcome != "" {
+		a := root.CreateElement("answer")
+		leaf(a, "outcome", d.outcome)
+		texts(a.CreateElement("explanation"), d.kk, d.ru, d.en)
+	} else if d.ground == "" {
 		a := root.CreateElement("assignment")
 		leaf(a, "monthlyAmount", fmt.Sprintf("%.2f", d.amount))
 		from := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, almaty)

@@ -185,7 +185,7 @@ func (w *World) report(ctx context.Context, j *job) bool {
 // build writes a report's document; for a result this is when the provider decides.
 func (w *World) build(j *job, r *report) (err error) {
 	if r.door == "steps" {
-		r.body, err = stepXML(j.provider, j.delivery.requestID, r.code, w.c.Now())
+		r.body, err = stepXML(j.provider, j.delivery, r.code, w.c.Now())
 		return err
 	}
 	d := w.decide(j.delivery)

@@ -28,6 +28,9 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
+	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
+	// those inside the program; "" means those.
+	Schemas string `yaml:"schemas"`
 	// Shards that this instance works; empty means all that have a passport.
 	Shards []string `yaml:"shards"`
 	// Secret is a file with at least 32 bytes that key the journal's index of citizens. Losing

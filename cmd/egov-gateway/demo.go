@@ -217,6 +217,9 @@ func resultWord(p intake.Progress) string {
 	case p.Result.Kind == gateway.ResultAssignment:
 		return "assignment, " + p.Result.Amount + " ₸ a month, signature verified"
 	}
+	if p.Result.Kind == gateway.ResultAnswer {
+		return "answer, " + p.Result.Outcome + ", registered as " + p.Steps[0].Registration.Number + ", signature verified"
+	}
 	return "reasoned refusal, " + p.Result.Ground + ", signature verified"
 }
 
@@ -369,6 +372,9 @@ func demoScenes() []scene {
 		{title: "a state system is away and comes back", prepare: func(l *lab) error {
 			return errors.Join(clear(statesim.TargetOCSP)(l), l.world.SetFaults("gbdrn", statesim.Fault{Kind: statesim.Unavailable, Calls: 4}))
 		}, send: plain("citizen-05", taraz), result: gateway.ResultAssignment},
+		{title: "a complaint: another service, by its passport alone", send: send("citizen-08", "citizen-08", petropavl, func(d *harness.Draft) {
+			d.Documents, d.Complaint = nil, "Тұрғын үй көмегі туралы өтінішім қаралмады."
+		}), result: gateway.ResultAnswer},
 		{title: "changed after it was signed", send: func(l *lab) (answer, error) {
 			key, err := l.key("citizen-05")
 			if err != nil {

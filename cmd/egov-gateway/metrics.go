@@ -90,6 +90,67 @@ func (m *metrics) committed(calls int, took time.Duration) {
 	m.group.Observe(float64(calls))
 }
 
+// deadlinesCollector tells, when it is scraped, how the open requests stand to their limits.
+type deadlinesCollector struct {
+	store    journal.Store
+	shards   []string
+	now      func() time.Time
+	requests *prometheus.Desc
+	steps    *prometheus.Desc
+}
+
+func newDeadlinesCollector(s journal.Store, shards []string, now func() time.Time) *deadlinesCollector {
+	return &deadlinesCollector{s, shards, now,
+		prometheus.NewDesc("egov_gateway_deadlines", "Open requests at the providers by how they stand to the date and time of their result.", []string{"shard", "provider", "deadline"}, nil),
+		prometheus.NewDesc("egov_gateway_step_deadlines", "Steps at hand of open requests by how they stand to their limits.", []string{"shard", "provider", "step", "deadline"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (c *deadlinesCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.requests; ch <- c.steps }
+
+// Collect implements prometheus.Collector.
+func (c *deadlinesCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	type request struct{ shard, provider, deadline string }
+	type step struct{ shard, provider, step, deadline string }
+	requests, steps := map[request]int{}, map[step]int{}
+	now := c.now()
+	for _, shard := range c.shards {
+		for _, state := range []gateway.State{gateway.StateAccepted, gateway.StateEnriched, gateway.StateDelivered, gateway.StateParked} {
+			for cursor := ""; ; {
+				items, next, err := c.store.List(ctx, journal.Query{Shard: shard, State: state, Cursor: cursor, Limit: 500})
+				if err != nil {
+					ch <- prometheus.NewInvalidMetric(c.requests, err)
+					return
+				}
+				for _, it := range items {
+					d, err := gateway.ReadDossier(it.Doc)
+					if err != nil {
+						continue
+					}
+					requests[request{shard, it.Provider, string(d.DeadlineAt(now))}]++
+					for i, s := range d.StepStates(now) {
+						if d.Steps[i].CompletedAt.IsZero() {
+							steps[step{shard, it.Provider, d.Steps[i].Code, string(s)}]++
+							break
+						}
+					}
+				}
+				if cursor = next; cursor == "" {
+					break
+				}
+			}
+		}
+	}
+	for k, n := range requests {
+		ch <- prometheus.MustNewConstMetric(c.requests, prometheus.GaugeValue, float64(n), k.shard, k.provider, k.deadline)
+	}
+	for k, n := range steps {
+		ch <- prometheus.MustNewConstMetric(c.steps, prometheus.GaugeValue, float64(n), k.shard, k.provider, k.step, k.deadline)
+	}
+}
+
 // itemsCollector counts the journal's items when it is scraped.
 type itemsCollector struct {
 	store  journal.Store

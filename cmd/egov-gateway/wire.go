@@ -157,7 +157,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	})
 
 	admin := http.NewServeMux()
-	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now))
+	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{}))
 	httpserver.Health(admin, b.probes(), log)
 	tlsConfig, err := b.tls()
@@ -203,10 +203,14 @@ func (s *service) Close() error {
 
 // words loads what is embedded: passports, calendar, texts.
 func (b *builder) words() (err error) {
-	if b.forms, err = passport.Load(schemas.FS); err != nil {
+	contracts, err := schemasFrom(b.c.path(b.c.Schemas))
+	if err != nil {
 		return err
 	}
-	if b.texts, err = message.Load(schemas.FS, b.forms.Calendar().Zone()); err != nil {
+	if b.forms, err = passport.Load(contracts); err != nil {
+		return err
+	}
+	if b.texts, err = message.Load(contracts, b.forms.Calendar().Zone()); err != nil {
 		return err
 	}
 	b.problem = func(w http.ResponseWriter, r *http.Request, err error) { intake.WriteProblem(w, r, b.texts, err) }

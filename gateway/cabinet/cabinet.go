@@ -75,6 +75,7 @@ func (c *Cabinet) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /cabinet/api/requests/{id}/result", c.document(gateway.BodyResult, "result"))
 	mux.HandleFunc("GET /cabinet/{$}", c.pageList)
 	mux.HandleFunc("GET /cabinet/requests/{id}", c.pageRequest)
+	mux.HandleFunc("GET /cabinet/requests/{id}/way.svg", c.way)
 	mux.HandleFunc("GET /cabinet/style.css", c.style)
 	mux.HandleFunc("POST /cabinet/session", c.signIn)
 	mux.HandleFunc("POST /cabinet/sign-out", c.signOut)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/diagram"
 	"egov-gateway/gateway/message"
 )
 
@@ -65,7 +66,7 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p p
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", string(p.Lang))
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
@@ -103,6 +104,22 @@ func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.render(w, r, http.StatusOK, page{Case: k, SignedIn: true})
+}
+
+// way draws the request's way on the decree's diagram (R22).
+func (c *Cabinet) way(w http.ResponseWriter, r *http.Request) {
+	k, err := c.one(r)
+	if err != nil {
+		c.c.Problem(w, r, err)
+		return
+	}
+	l := language(r)
+	svg := diagram.SVG(diagram.Marks(k.State, k.Decision != nil), func(key string) string { return c.c.Texts.Text(l, key) })
+	h := w.Header()
+	h.Set("Content-Type", "image/svg+xml; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Write([]byte(svg)) //nolint:errcheck // the client may be gone
 }
 
 func (c *Cabinet) style(w http.ResponseWriter, _ *http.Request) {

@@ -54,7 +54,14 @@ type Draft struct {
 	Consent        []string // record kinds; nil means all, empty none
 	NoConsent      bool     // consent/given is false
 	Documents      []Document
+	// Complaint, when set, makes the form of a complaint with this text instead.
+	Complaint string
+	About     string // decision, action or inaction; "" means inaction
+	Related   string // id of the request that the complaint is about
 }
+
+// Complaint is the namespace of the complaint's form.
+const Complaint = "urn:egov-gateway:complaint:request:1"
 
 // AllRecords are the kinds of the form's consent.
 var AllRecords = []string{"identity", "address", "property", "social-payments", "income", "alimony", "unemployment"}
@@ -80,6 +87,10 @@ func (d Draft) XML() []byte {
 	doc := etree.NewDocument()
 	root := doc.CreateElement("request")
 	root.CreateAttr("xmlns", HousingAid)
+	if d.Complaint != "" {
+		root.CreateAttr("xmlns", Complaint)
+		d.Service = or(d.Service, "complaint")
+	}
 	put := func(e *etree.Element, name, value string) { e.CreateElement(name).SetText(value) }
 	person := func(e *etree.Element, p Person) {
 		put(e, "iin", p.IIN)
@@ -103,6 +114,17 @@ func (d Draft) XML() []byte {
 		put(a, "issuedOn", "2026-01-15")
 		put(a, "validUntil", r.ValidUntil)
 		put(a, "notary", "TEST ONLY")
+	}
+	if d.Complaint != "" {
+		c := root.CreateElement("complaint")
+		put(c, "about", or(d.About, "inaction"))
+		if d.Related != "" {
+			put(c, "relatedRequest", d.Related)
+		}
+		put(c, "text", d.Complaint)
+		put(root.CreateElement("provider"), "territory", d.Territory)
+		d.attachments(root, put)
+		return write(doc)
 	}
 	if len(d.Family) > 0 {
 		f := root.CreateElement("family")
@@ -137,18 +159,27 @@ func (d Draft) XML() []byte {
 	for _, k := range records {
 		put(c, "record", k)
 	}
-	if len(d.Documents) > 0 {
-		list := root.CreateElement("attachments")
-		for _, x := range d.Documents {
-			sum := sha256.Sum256(x.Data)
-			e := list.CreateElement("attachment")
-			put(e, "name", x.Name)
-			put(e, "kind", x.Kind)
-			put(e, "mediaType", x.MediaType)
-			put(e, "size", strconv.Itoa(len(x.Data)))
-			put(e, "sha256", hex.EncodeToString(sum[:]))
-		}
+	d.attachments(root, put)
+	return write(doc)
+}
+
+func (d *Draft) attachments(root *etree.Element, put func(*etree.Element, string, string)) {
+	if len(d.Documents) == 0 {
+		return
 	}
+	list := root.CreateElement("attachments")
+	for _, x := range d.Documents {
+		sum := sha256.Sum256(x.Data)
+		e := list.CreateElement("attachment")
+		put(e, "name", x.Name)
+		put(e, "kind", x.Kind)
+		put(e, "mediaType", x.MediaType)
+		put(e, "size", strconv.Itoa(len(x.Data)))
+		put(e, "sha256", hex.EncodeToString(sum[:]))
+	}
+}
+
+func write(doc *etree.Document) []byte {
 	out, err := doc.WriteToBytes()
 	if err != nil {
 		panic("harness: writing to memory: " + err.Error())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/diagram"
 	"egov-gateway/gateway/message"
 	"egov-gateway/schemas"
 )
@@ -72,6 +73,13 @@ func TestNoKeyIsUnused(t *testing.T) {
 	add("outcome", "satisfied", "partly", "rejected") // schemas/result.xsd
 	add("cabinet", "days_left.one", "days_left.few", "days_left.many", "days_left.other")
 	add("fact", string(gateway.FactFound), string(gateway.FactNoData), string(gateway.FactUnavailable))
+	add("diagram", "title")
+	for _, n := range diagram.Nodes {
+		add("diagram", n.ID)
+	}
+	for _, l := range diagram.Lanes {
+		add("diagram.lane", l)
+	}
 	used := map[string]bool{}
 	for prefix, names := range lists {
 		for _, n := range names {
