@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"egov-gateway/schemas"
 )
 
 // Every console block of the README is run, and shows what it really prints. A line of "…"
@@ -97,6 +99,15 @@ func readmeFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	write("tampered.xml", bytes.Replace(mustSign(t, key, draft.XML()), []byte("21000"), []byte("91000"), 1), 0o600)
+	passport, err := schemas.FS.ReadFile("passports/housing-aid-zhambyl.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(l.dir, "passports"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("passports/housing-aid-zhambyl.yaml", passport, 0o600)
+	write("passports/bad.yaml", bytes.Replace(passport, []byte("limit: {minutes: 20}"), []byte("limit: {}"), 1), 0o600)
 	resp, err := http.Get(l.sim + "/crl/issuing/base.crl")
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ var files embed.FS
 
 // pages is parsed once; the functions are bound to a language at each use.
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"t": func(string) string { return "" }, "left": func(time.Time) string { return "" }, "date": func(time.Time) string { return "" }, "in": func(gateway.Texts) string { return "" },
+	"t": func(string) string { return "" }, "left": func(time.Time) string { return "" }, "amount": func(string) string { return "" }, "date": func(time.Time) string { return "" }, "in": func(gateway.Texts) string { return "" },
 }).ParseFS(files, "page.html"))
 
 type page struct {
@@ -49,8 +49,9 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p p
 		return
 	}
 	t.Funcs(template.FuncMap{
-		"t":    func(key string) string { return c.c.Texts.Text(p.Lang, key) },
-		"date": func(at time.Time) string { return c.c.Texts.DateTime(p.Lang, at) },
+		"t":      func(key string) string { return c.c.Texts.Text(p.Lang, key) },
+		"date":   func(at time.Time) string { return c.c.Texts.DateTime(p.Lang, at) },
+		"amount": func(decimal string) string { return c.c.Texts.Amount(p.Lang, decimal) },
 		"left": func(due time.Time) string {
 			days := int(due.Sub(c.c.Now()) / (24 * time.Hour))
 			return c.c.Texts.Plural(p.Lang, "cabinet.days_left", max(days, 0))

@@ -139,6 +139,33 @@ func (c *Catalogue) DateTime(l gateway.Language, t time.Time) string {
 	return t.Format("02.01.2006, 15:04")
 }
 
+// Amount writes a decimal number of tenge as each language does: 9 894,40 in Kazakh and
+// Russian (with no-break spaces), 9,894.40 in English. What is no decimal number comes back
+// as it is.
+func (c *Catalogue) Amount(l gateway.Language, decimal string) string {
+	whole, fraction, has := strings.Cut(decimal, ".")
+	for _, r := range whole + fraction {
+		if r < '0' || r > '9' {
+			return decimal
+		}
+	}
+	group, point := "\u00a0", ","
+	if l == gateway.English {
+		group, point = ",", "."
+	}
+	var b strings.Builder
+	for i, r := range whole {
+		if i > 0 && (len(whole)-i)%3 == 0 {
+			b.WriteString(group)
+		}
+		b.WriteRune(r)
+	}
+	if has {
+		b.WriteString(point + fraction)
+	}
+	return b.String()
+}
+
 // Negotiate picks the language that an Accept-Language header prefers among the three;
 // fallback when it names none of them (RFC 9110 §12.5.4).
 func Negotiate(header string, fallback gateway.Language) gateway.Language {

@@ -187,3 +187,15 @@ func TestPluralsFollowEachLanguage(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestAmountsAreWrittenAsEachLanguageDoes(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		lang     gateway.Language
+		in, want string
+	}{{gateway.Kazakh, "9894.40", "9\u00a0894,40"}, {gateway.Russian, "1234567", "1\u00a0234\u00a0567"}, {gateway.English, "1234567.5", "1,234,567.5"}, {gateway.Russian, "0.00", "0,00"}, {gateway.Russian, "12e3", "12e3"}} {
+		if got := c.Amount(tt.lang, tt.in); got != tt.want {
+			t.Errorf("%s %s: %q", tt.lang, tt.in, got)
+		}
+	}
+}
