@@ -161,8 +161,8 @@ func TestTruthTable(t *testing.T) {
 						s.publish(deltaURL, c.delta(me, at).make(p))
 					}
 					k := s.refreshed(func(c *revocation.Config) {
-						if o.name != "hanging" {
-							c.OCSPTimeout = 10 * time.Second // a busy machine is not a silent responder
+						if o.name == "hanging" {
+							c.OCSPTimeout = 200 * time.Millisecond
 						}
 					})
 					_, err := s.check(k)

@@ -33,7 +33,7 @@ type Request struct {
 	Idempotent bool
 }
 
-// A Response is an answer of any status but 3xx, 429 and 502 to 504, which are errors.
+// A Response is an answer of any status but 3xx (304 is one when If-None-Match was sent), 429 and 502 to 504, which are errors.
 type Response struct {
 	Status int
 	Header http.Header
@@ -122,6 +122,9 @@ func (c *Client) attempt(ctx context.Context, r Request) (Response, error) {
 		return Response{}, err
 	}
 	resp := Response{Status: got.StatusCode(), Header: got.Header(), Body: got.Body()}
+	if resp.Status == http.StatusNotModified && r.Header["If-None-Match"] != "" {
+		return resp, nil // asked for
+	}
 	switch s := resp.Status; {
 	case s == http.StatusTooManyRequests, s >= 502 && s <= 504, s >= 300 && s < 400:
 		return resp, &statusError{s, retryAfter(resp.Header)}
@@ -231,4 +234,23 @@ func (c *Client) Fetch(ctx context.Context, url string, body []byte) ([]byte, er
 		return nil, gateway.Errorf(c.c.Reasons.Unavailable, "%s: answered %d", c.c.Name, resp.Status)
 	}
 	return resp.Body, nil
+}
+
+// FetchNewer gets url unless it is still what tag, an ETag from before, names; "" always gets
+// it. Only status 200 and, for a tag, 304 are answers.
+func (c *Client) FetchNewer(ctx context.Context, url, tag string) (raw []byte, newTag string, unchanged bool, err error) {
+	r := Request{URL: url, Idempotent: true}
+	if tag != "" {
+		r.Header = map[string]string{"If-None-Match": tag}
+	}
+	resp, err := c.Do(ctx, r)
+	switch {
+	case err != nil:
+		return nil, "", false, err
+	case resp.Status == http.StatusNotModified:
+		return nil, tag, true, nil
+	case resp.Status != http.StatusOK:
+		return nil, "", false, gateway.Errorf(c.c.Reasons.Unavailable, "%s: answered %d", c.c.Name, resp.Status)
+	}
+	return resp.Body, resp.Header.Get("ETag"), false, nil
 }

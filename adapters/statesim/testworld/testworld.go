@@ -26,7 +26,7 @@ type Provider struct {
 
 // Providers are all those of the passports; the PKI has one organisation for each region.
 func Providers() ([]Provider, error) {
-	entries := map[string]string{"north-kazakhstan": "provider-sko", "zhambyl": "provider-zhambyl"}
+	entries := map[string]string{"north-kazakhstan": "provider-sko", "zhambyl": "provider-zhambyl", "national": "provider-zhambyl"}
 	files, err := fs.Glob(schemas.FS, "passports/*.yaml")
 	if err != nil {
 		return nil, err
