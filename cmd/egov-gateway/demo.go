@@ -345,15 +345,15 @@ func demoScenes() []scene {
 	return []scene{
 		{title: "no revocation evidence can be had: the portal tries again", send: plain("citizen-01", petropavl), reason: gateway.StatusUnavailable},
 		{title: "after hours, Friday 19:30: registered on Monday", prepare: clear(statesim.TargetOCSP, statesim.TargetCRL), send: plain("citizen-01", petropavl), result: gateway.ResultAssignment},
-		{title: "in working hours, Petropavl", prepare: func(l *lab) error {
+		{title: "in working hours, Petropavl, GOST key", prepare: func(l *lab) error {
 			l.clock.HopTo(time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC))
 			return l.svc.checker.Refresh(context.Background())
 		}, send: func(l *lab) (answer, error) {
-			key, err := l.key("citizen-04")
+			key, err := l.key("gost-citizen-01")
 			if err != nil {
 				return answer{}, err
 			}
-			firstDraft = l.draft("citizen-04", petropavl)
+			firstDraft = l.draft("gost-citizen-01", petropavl)
 			firstDraft.MessageID = harness.NewMessageID()
 			if first, err = firstDraft.Sign(key); err != nil {
 				return answer{}, err
@@ -364,7 +364,7 @@ func demoScenes() []scene {
 		{title: "the same message id with other content", send: func(l *lab) (answer, error) {
 			d := firstDraft
 			d.MonthlyCost = 99000
-			return l.submit(d, "citizen-04")
+			return l.submit(d, "gost-citizen-01")
 		}, reason: gateway.ReplayConflict},
 		{title: "Taraz, income too high: reasoned refusal", send: plain("citizen-02", taraz), result: gateway.ResultRefusal, ground: "income-above-threshold"},
 		{title: "Taraz, another name in the register: reasoned refusal", send: plain("citizen-03", taraz), result: gateway.ResultRefusal, ground: "data-unreliable"},
@@ -390,6 +390,7 @@ func demoScenes() []scene {
 		{title: "certificate expired", send: plain("citizen-expired", taraz), reason: gateway.CertificateExpired},
 		{title: "certificate not yet valid", send: plain("citizen-not-yet-valid", taraz), reason: gateway.CertificateNotYetValid},
 		{title: "certificate revoked", send: plain("citizen-revoked", taraz), reason: gateway.Revoked},
+		{title: "certificate revoked, GOST", send: plain("gost-citizen-revoked", taraz), reason: gateway.Revoked},
 		{title: "certificate suspended", send: plain("citizen-suspended", taraz), reason: gateway.Suspended},
 		{title: "authentication key", send: plain("citizen-authentication", taraz), reason: gateway.KeyUsage},
 		{title: "certificate of an authority nobody trusts", send: plain("citizen-other-ca", taraz), reason: gateway.NoIssuer},

@@ -205,6 +205,11 @@ func TestR4R5WhoSigned(t *testing.T) {
 		{"R4c suspended", "citizen-suspended", "citizen-suspended", gateway.Suspended},
 		{"R4c never issued", "citizen-never-issued", "citizen-never-issued", gateway.NeverIssued},
 		{"R4c the issuing authority was revoked", "citizen-revoked-ca", "citizen-revoked-ca", gateway.IssuerRevoked},
+		{"R4a another citizen's GOST signature", "citizen-01", "gost-citizen-02", gateway.IINMismatch},
+		{"R4b expired, GOST", "gost-citizen-expired", "gost-citizen-expired", gateway.CertificateExpired},
+		{"R4c revoked, GOST", "gost-citizen-revoked", "gost-citizen-revoked", gateway.Revoked},
+		{"R4c suspended, GOST", "gost-citizen-suspended", "gost-citizen-suspended", gateway.Suspended},
+		{"a GOST authentication key", "gost-citizen-authentication", "gost-citizen-authentication", gateway.KeyUsage},
 		{"an authentication key", "citizen-authentication", "citizen-authentication", gateway.KeyUsage},
 		{"an authority nobody trusts", "citizen-other-ca", "citizen-other-ca", gateway.NoIssuer},
 		{"an authority with a trusted name", "citizen-same-name-ca", "citizen-same-name-ca", gateway.CertificateSignature},
@@ -284,6 +289,7 @@ func TestTheWholeWay(t *testing.T) {
 		steps                         []string
 	}{
 		{"North Kazakhstan, assignment", "citizen-01", petropavl, "2026-12-02T12:35:00+05:00", gateway.ResultAssignment, []string{"register", "hand-over", "resolution", "draft", "decision", "send"}},
+		{"North Kazakhstan, assignment, signed with a GOST key", "gost-citizen-01", petropavl, "", gateway.ResultAssignment, []string{"register", "hand-over", "resolution", "draft", "decision", "send"}},
 		{"Zhambyl, reasoned refusal", "citizen-02", taraz, "2026-12-01T10:30:00+05:00", gateway.ResultRefusal, []string{"register", "resolution", "draft", "decision", "send"}},
 	}
 	for _, tt := range tests {
