@@ -103,14 +103,14 @@ func (t *table) build() {
 	for i := 1; i <= parts; i++ {
 		ends[i] += ends[i-1]
 	}
-	order := make([]uint32, n)
+	order := make([]uint64, n) // the upper bits of the hash above the number of the record
 	for i, hash := range hashes {
 		p := part(hash)
-		order[ends[p]] = uint32(i)
+		order[ends[p]] = hash&^maxRecords | uint64(i)
 		ends[p]++
 	}
-	for _, i := range order {
-		t.place(hashes[i], int(i))
+	for _, o := range order {
+		t.place(o, int(o&maxRecords))
 	}
 }
 
@@ -137,7 +137,7 @@ func (t *table) place(hash uint64, n int) {
 // cache, is read only when it is the right one.
 func (t *table) slot(hash uint64, serial []byte) (at int, mark uint32) {
 	mask := len(t.slots) - 1
-	mark = uint32(hash&0xff) << 24
+	mark = uint32(hash) &^ maxRecords
 	for i := int(hash >> t.shift); ; i = (i + 1) & mask {
 		n := t.slots[i]
 		if n == 0 || n&^maxRecords == mark && bytes.Equal(t.records[int(n&maxRecords-1)*recordSize:][:serialSize], serial[:serialSize]) {
