@@ -171,6 +171,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"a key file without a key", "key: gateway.pem", "key: root.pem", nil, []string{"key root.pem"}},
 		{"a root that is no certificate", "certificate: root.pem", "certificate: secret", nil, []string{"trust[0]", "secret"}},
 		{"a secret that is too short", "secret: secret", "secret: short", func(dir string) { os.WriteFile(filepath.Join(dir, "short"), []byte("abc"), 0o600) }, []string{"secret", "short"}},
+		{"a shard that no passport has", "shards: []", "shards: [zhambil]", nil, []string{"shards[0]", "zhambil"}},
 		{"a provider that no passport names", "id: taraz", "id: atlantis", nil, []string{"atlantis"}},
 		{"a BIN that is none", "bin: \"" + l.pki.Must("provider-zhambyl-head").BIN, "bin: \"1" + l.pki.Must("provider-zhambyl-head").BIN[1:], nil, []string{"bin"}},
 		{"a mandatory record without a source", "gbdrn:", "gbdrn: null\n  unused:", nil, []string{"gateway.yaml"}},

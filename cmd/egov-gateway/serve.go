@@ -75,6 +75,7 @@ func (k *configCheckCmd) Run(out streams) error {
 	}
 	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics()}
 	for _, step := range []func() error{b.words, b.pki,
+		func() error { _, err := b.shards(); return err },
 		func() error { _, err := b.providers(); return err },
 		func() error { _, err := b.enricher(); return err },
 		func() error { _, err := b.notifier(); return err },

@@ -110,7 +110,13 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
-	routes := route.NewTable(b.forms, providers.Has)
+	shards, err := b.shards()
+	if err != nil {
+		return nil, err
+	}
+	routes := route.NewTable(b.forms, func(p *passport.Passport, id string) bool {
+		return slices.Contains(shards, p.Shard) && providers.Has(id)
+	})
 	enricher, err := b.enricher()
 	if err != nil {
 		return nil, err
@@ -123,7 +129,6 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
-	shards := b.shards()
 	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
@@ -158,7 +163,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 
 	admin := http.NewServeMux()
 	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
-	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{}))
+	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
 	httpserver.Health(admin, b.probes(), log)
 	tlsConfig, err := b.tls()
 	if err != nil {
@@ -252,14 +257,26 @@ func (b *builder) open(doc []byte) (xmlsig.Element, error) {
 	return d.Root(), nil
 }
 
-func (b *builder) shards() []string {
+// shards are those this gateway works; nothing is accepted for any other.
+func (b *builder) shards() ([]string, error) {
 	var all []string
 	for _, p := range b.forms.All() {
-		if !slices.Contains(all, p.Shard) && (len(b.c.Shards) == 0 || slices.Contains(b.c.Shards, p.Shard)) {
+		if !slices.Contains(all, p.Shard) {
 			all = append(all, p.Shard)
 		}
 	}
-	return all
+	for i, name := range b.c.Shards {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("shards[%d]: no passport has the shard %s", i, name)
+		}
+		if slices.Contains(b.c.Shards[:i], name) {
+			return nil, fmt.Errorf("shards[%d]: %s stands twice", i, name)
+		}
+	}
+	if len(b.c.Shards) > 0 {
+		return b.c.Shards, nil
+	}
+	return all, nil
 }
 
 func (b *builder) providers() (*dispatch.Directory, error) {

@@ -4,6 +4,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -236,8 +237,8 @@ func (a *admission) findRoute(root xmlsig.Element) error {
 	return nil
 }
 
-// again returns the first admission when this very content was accepted before, whatever
-// became of the certificate since.
+// again returns the first admission when these very bytes were accepted before, whatever became
+// of the certificate since. The same content under another signature is judged like any other.
 func (a *admission) again(ctx context.Context) (*Admission, error) {
 	message, _ := passport.Field(a.opened.Root(), "messageId")
 	id := gateway.NewRequestID(a.portal, strings.TrimSpace(message), a.opened.Content())
@@ -247,6 +248,13 @@ func (a *admission) again(ctx context.Context) (*Admission, error) {
 	}
 	if err != nil {
 		return nil, a.refuse(err)
+	}
+	signed, err := a.c.Journal.Body(ctx, id, gateway.BodyRequest)
+	if err != nil {
+		return nil, a.refuse(err)
+	}
+	if !bytes.Equal(signed, a.doc) {
+		return nil, nil
 	}
 	return a.first(ctx, it)
 }

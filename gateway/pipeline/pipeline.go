@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,6 +164,11 @@ func (e *Engine) work(ctx context.Context, l journal.Lease) {
 	log := e.c.Log.With("request", string(l.Item.ID), "shard", l.Item.Shard, "state", string(l.Item.State))
 	next := e.next(ctx, l)
 	next.At = e.c.Now()
+	for _, s := range l.Inbox {
+		if s.Kind == SignalRedrive { // an order is for the parking that it found, never for a later one
+			next.Consumed = append(next.Consumed, s.Key)
+		}
+	}
 	if err := e.c.Store.Advance(ctx, l, next); err != nil {
 		// Nothing was recorded: the lease ends by itself and the step runs again.
 		log.Warn("advance", "reason", gateway.ReasonOf(err), "error", err)
@@ -222,28 +228,45 @@ func lastReason(it journal.Item) gateway.Reason {
 	return ""
 }
 
+// park takes an item out of the way until an operator decides. One whose parked step fails too
+// keeps the state that it was parked from. Messages at hand are taken in by the parked step.
 func (e *Engine) park(l journal.Lease, err error) journal.Step {
-	return journal.Step{State: gateway.StateParked, Attempt: l.Item.Attempt, Doc: l.Item.Doc,
-		Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventParked, Subject: string(l.Item.State), Reason: gateway.ReasonOf(err)}}}
+	st := journal.Step{State: gateway.StateParked, Attempt: l.Item.Attempt, Doc: l.Item.Doc}
+	from, reason := l.Item.State, gateway.ReasonOf(err)
+	if from != gateway.StateParked {
+		if len(l.Inbox) > 0 {
+			st.Wake = e.c.Now()
+		}
+	} else if was, ok := parking(l.Item); ok {
+		if from = gateway.State(was.Subject); was.Reason == reason {
+			return st
+		}
+	}
+	st.Events = []gateway.Event{{At: e.c.Now(), Kind: gateway.EventParked, Subject: string(from), Reason: reason}}
+	return st
+}
+
+// parking is the newest event that says from which state the item was parked.
+func parking(it journal.Item) (gateway.Event, bool) {
+	for _, ev := range slices.Backward(it.Events) {
+		if ev.Kind == gateway.EventParked && ev.Subject != string(gateway.StateParked) {
+			return ev, true
+		}
+	}
+	return gateway.Event{}, false
 }
 
 // redrive puts a parked item back into the state it was parked from, if an operator asked.
 func (e *Engine) redrive(l journal.Lease) (journal.Step, bool) {
-	if l.Item.State != gateway.StateParked {
+	if l.Item.State != gateway.StateParked || !slices.ContainsFunc(l.Inbox, func(s journal.Signal) bool { return s.Kind == SignalRedrive }) {
 		return journal.Step{}, false
 	}
-	for _, s := range l.Inbox {
-		if s.Kind != SignalRedrive {
-			continue
-		}
-		for i := len(l.Item.Events) - 1; i >= 0; i-- {
-			if ev := l.Item.Events[i]; ev.Kind == gateway.EventParked {
-				return journal.Step{State: gateway.State(ev.Subject), Doc: l.Item.Doc, Wake: e.c.Now(), Consumed: []string{s.Key},
-					Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRedriven, Subject: ev.Subject}}}, true
-			}
-		}
+	was, ok := parking(l.Item)
+	if !ok {
+		return journal.Step{}, false
 	}
-	return journal.Step{}, false
+	return journal.Step{State: gateway.State(was.Subject), Doc: l.Item.Doc, Wake: e.c.Now(),
+		Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRedriven, Subject: was.Subject}}}, true
 }
 
 // backoff is full jitter: anywhere up to DefaultBackoff·2^attempt, at most DefaultMaxBackoff.

@@ -231,3 +231,108 @@ func TestRunFinishesTheStepAtHand(t *testing.T) {
 		t.Errorf("the step's outcome was not recorded: %s", it.State)
 	}
 }
+
+// A message that arrives for a parked item while its cause still stands parks it once more;
+// the way back must not be lost over it.
+func TestAnItemParkedTwiceIsStillRedriven(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	run := func(to gateway.State) func(context.Context, journal.Lease) (journal.Step, error) {
+		return func(_ context.Context, l journal.Lease) (journal.Step, error) {
+			if broken.Load() {
+				return journal.Step{}, gateway.Errorf(gateway.ConfigInvalid, "the passport is not configured")
+			}
+			return journal.Step{State: to, Doc: l.Item.Doc}, nil
+		}
+	}
+	b, e := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: run(gateway.StateClosed)}, gateway.StateParked: {Name: "parked", Run: run(gateway.StateParked)}}, nil)
+	id := b.create(t, 0)
+	b.wait(t, id, gateway.StateParked)
+	b.signal(t, id, "step/register", "step")
+	e.Kick()
+	for range 1000 {
+		if it, err := b.store.Get(t.Context(), id); err == nil && it.Version > 3 && it.Wake.IsZero() {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	broken.Store(false)
+	b.signal(t, id, "redrive/1", pipeline.SignalRedrive)
+	e.Kick()
+	b.wait(t, id, gateway.StateClosed)
+}
+
+// Two orders for one parking are one: the second must not wait for the next parking.
+func TestAnOrderIsUsedUpByTheParkingItWasGivenFor(t *testing.T) {
+	var runs atomic.Int32
+	resting, wake := make(chan struct{}), make(chan struct{})
+	b, e := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(context.Context, journal.Lease) (journal.Step, error) {
+		runs.Add(1)
+		return journal.Step{}, gateway.Errorf(gateway.ProviderRejected, "422")
+	}}, gateway.StateParked: {Name: "parked", Run: func(ctx context.Context, l journal.Lease) (journal.Step, error) {
+		if runs.Load() == 1 { // both orders come while the item is held
+			close(resting)
+			<-wake
+		}
+		return to(gateway.StateParked)(ctx, l)
+	}}}, func(c *pipeline.Config) { c.Lease = time.Hour })
+	id := b.create(t, 0)
+	parkings := func(n int) {
+		t.Helper()
+		for range 1000 {
+			if it := b.wait(t, id, gateway.StateParked); it.Wake.IsZero() && len(it.Events) >= 2*n {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Fatalf("not parked %d times", n)
+	}
+	parkings(1)
+	b.signal(t, id, "quarantine/0", "quarantine")
+	<-resting
+	b.signal(t, id, "redrive/1", pipeline.SignalRedrive)
+	b.signal(t, id, "redrive/2", pipeline.SignalRedrive)
+	close(wake)
+	parkings(2)
+	b.signal(t, id, "quarantine/1", "quarantine")
+	e.Kick()
+	time.Sleep(100 * time.Millisecond)
+	if n := runs.Load(); n != 2 {
+		t.Errorf("the step ran %d times for one parking and one redriving", n)
+	}
+}
+
+// What a provider reported before its request was parked is taken in all the same.
+func TestParkingLeavesNoMessageLying(t *testing.T) {
+	b, e := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(context.Context, journal.Lease) (journal.Step, error) {
+		return journal.Step{}, gateway.Errorf(gateway.ProviderRejected, "422")
+	}}, gateway.StateParked: {Name: "parked", Run: func(_ context.Context, l journal.Lease) (journal.Step, error) {
+		st := journal.Step{State: gateway.StateParked, Doc: []byte("taken")}
+		for _, g := range l.Inbox {
+			st.Consumed = append(st.Consumed, g.Key)
+		}
+		return st, nil
+	}}}, nil)
+	n := journaltest.NewItem(0)
+	n.Wake = time.Time{}
+	it, err := b.store.Create(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.signal(t, it.ID, "step/register", "step")
+	e.Kick()
+	for range 200 {
+		if it, err = b.store.Get(t.Context(), it.ID); err == nil && string(it.Doc) == "taken" {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("the message still lies there: %s, %q", it.State, it.Doc)
+}
+
+func (b *bench) signal(t *testing.T, id gateway.RequestID, key, kind string) {
+	t.Helper()
+	if _, _, err := b.store.Signal(t.Context(), id, journal.Signal{Key: key, Kind: kind, At: b.clock()}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -20,11 +20,12 @@ type Route struct {
 // A Table knows the passports and which providers can be reached. It is immutable.
 type Table struct {
 	register  *passport.Register
-	reachable func(provider string) bool
+	reachable func(p *passport.Passport, provider string) bool
 }
 
-// NewTable makes a table; reachable tells whether an address is configured for a provider.
-func NewTable(r *passport.Register, reachable func(provider string) bool) *Table {
+// NewTable makes a table; reachable tells whether this gateway works the passport's shard and
+// has an address for the provider.
+func NewTable(r *passport.Register, reachable func(p *passport.Passport, provider string) bool) *Table {
 	return &Table{r, reachable}
 }
 
@@ -43,7 +44,7 @@ func (t *Table) Find(r *gateway.Request, at time.Time) (Route, error) {
 			continue
 		}
 		for i := range p.Providers {
-			if n := p.Providers[i].Serves(r.Territory); n > digits && t.reachable(p.Providers[i].ID) {
+			if n := p.Providers[i].Serves(r.Territory); n > digits && t.reachable(p, p.Providers[i].ID) {
 				best, digits = Route{p, &p.Providers[i]}, n
 			}
 		}
@@ -73,7 +74,7 @@ func (t *Table) Served(service string, at time.Time) []string {
 			continue
 		}
 		for _, q := range p.Providers {
-			if t.reachable(q.ID) {
+			if t.reachable(p, q.ID) {
 				all = append(all, q.KATO...)
 			}
 		}

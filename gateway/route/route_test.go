@@ -17,7 +17,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := route.NewTable(forms, func(id string) bool { return id != "merki" })
+	table := route.NewTable(forms, func(_ *passport.Passport, id string) bool { return id != "merki" })
 	tests := []struct {
 		name, service string
 		territory     gateway.KATO
