@@ -158,3 +158,24 @@ func TestOurOwnFaultQuarantinesNothing(t *testing.T) {
 		t.Errorf("%d %s, %d quarantined", status, reason, kept)
 	}
 }
+
+// R11, R16: the portal works round the clock, and days are those of the country: a power of
+// attorney issued today is not one of tomorrow in the first five hours of the day.
+func TestR16DaysAreThoseOfTheCountry(t *testing.T) {
+	l, _ := newTestLab(t, time.Date(2026, 11, 22, 21, 0, 0, 0, time.UTC), nil) // Monday 23.11., 02:00 in Almaty
+	rep := l.pki.Must("citizen-02")
+	key, err := l.key("citizen-02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for issued, want := range map[string]gateway.Reason{"2026-11-23": "", "2026-11-24": gateway.FormInvalid} {
+		d := l.draft("citizen-01", taraz)
+		d.Representative = &harness.Attorney{Person: harness.Person{IIN: rep.IIN, Surname: rep.Surname, GivenName: rep.Name}, ValidUntil: "2027-01-01"}
+		d.Documents = []harness.Document{{Name: "poa.pdf", Kind: "power-of-attorney", MediaType: "application/pdf", Data: harness.PDF("power of attorney")}}
+		doc := strings.Replace(string(d.XML()), "<issuedOn>2026-01-15<", "<issuedOn>"+issued+"<", 1)
+		a, err := l.submitSigned(mustSign(t, key, []byte(doc)), d.Documents)
+		if err != nil || a.problem.Reason != want {
+			t.Errorf("issued on %s: %d %s %v", issued, a.status, a.body, err)
+		}
+	}
+}
