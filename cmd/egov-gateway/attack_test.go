@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -8,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/harness"
 	"egov-gateway/gateway/intake"
 )
@@ -177,5 +181,55 @@ func TestR16DaysAreThoseOfTheCountry(t *testing.T) {
 		if err != nil || a.problem.Reason != want {
 			t.Errorf("issued on %s: %d %s %v", issued, a.status, a.body, err)
 		}
+	}
+}
+
+// A provider's token alone fills at most twenty places, however quickly the documents come.
+func TestTheQuarantineIsBoundedUnderAFlood(t *testing.T) {
+	l, _ := newTestLab(t, monday, nil)
+	if err := l.world.SetFaults("gbdrn", statesim.Fault{Kind: statesim.Unavailable}); err != nil {
+		t.Fatal(err)
+	}
+	r := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01")
+	key, err := l.key("citizen-02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := os.ReadFile(filepath.Join(l.dir, "taraz.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := make([][]byte, 60)
+	for i := range docs {
+		docs[i] = mustSign(t, key, []byte(fmt.Sprintf(`<step xmlns="urn:egov-gateway:step:1"><requestId>%s</requestId><code>s%d</code></step>`, r.ID, i)))
+	}
+	var wg sync.WaitGroup
+	for _, doc := range docs {
+		wg.Go(func() {
+			req, _ := http.NewRequest(http.MethodPost, l.base+"/v1/providers/taraz/steps", bytes.NewReader(doc))
+			req.Header = http.Header{"Content-Type": {"application/xml"}, "Authorization": {"Bearer " + string(token)}}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusUnprocessableEntity {
+				t.Errorf("%d", resp.StatusCode)
+			}
+		})
+	}
+	wg.Wait()
+	db, err := sql.Open("sqlite", filepath.Join(l.dir, "data", "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var kept int
+	if err := db.QueryRow("SELECT count(*) FROM inbox WHERE kind = 'quarantine'").Scan(&kept); err != nil {
+		t.Fatal(err)
+	}
+	if kept == 0 || kept > dispatch.MaxQuarantined {
+		t.Errorf("%d documents were kept", kept)
 	}
 }
