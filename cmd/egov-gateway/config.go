@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,7 +212,15 @@ func (c *Config) check() error {
 			errs = append(errs, fmt.Errorf("portals[%d]: client_certificate needs tls.client_ca", i))
 		}
 	}
+	for i, p := range c.Portals {
+		if slices.ContainsFunc(c.Portals[:i], func(q Portal) bool { return q.Name == p.Name }) {
+			errs = append(errs, fmt.Errorf("portals[%d].name: %s stands twice", i, p.Name))
+		}
+	}
 	for i, p := range c.Providers {
+		if slices.ContainsFunc(c.Providers[:i], func(q Provider) bool { return q.ID == p.ID }) {
+			errs = append(errs, fmt.Errorf("providers[%d].id: %s stands twice", i, p.ID))
+		}
 		for name, v := range map[string]string{"id": p.ID, "url": p.URL, "bin": p.BIN, "token_file": p.TokenFile, "callback_token_file": p.CallbackTokenFile} {
 			need(fmt.Sprintf("providers[%d].%s", i, name), v)
 		}

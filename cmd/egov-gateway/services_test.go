@@ -180,7 +180,7 @@ func TestR13R17OnlyResultsOfThePassport(t *testing.T) {
 		"a ground that the passport does not have": "<refusal><ground>mood</ground><explanation><kk>а</kk><ru>а</ru></explanation></refusal>",
 		"an answer where a decision is due":        "<answer><outcome>rejected</outcome><explanation><kk>а</kk><ru>а</ru></explanation></answer>",
 	} {
-		doc := mustSign(t, head, []byte(`<result xmlns="urn:egov-gateway:result:1"><requestId>`+string(waiting.ID)+`</requestId><number>1</number><decidedAt>2026-11-24T10:00:00+05:00</decidedAt><providerBin>`+bin+`</providerBin><providerName><kk>а</kk><ru>а</ru></providerName>`+content+`</result>`))
+		doc := mustSign(t, head, []byte(`<result xmlns="urn:egov-gateway:result:1"><requestId>`+string(waiting.ID)+`</requestId><number>1</number><decidedAt>`+l.clock.Now().Format(time.RFC3339)+`</decidedAt><providerBin>`+bin+`</providerBin><providerName><kk>а</kk><ru>а</ru></providerName>`+content+`</result>`))
 		status, _, body := call(t, http.MethodPost, l.base+"/v1/providers/kordaj/results", doc, "Content-Type", "application/xml", "Authorization", "Bearer "+string(token))
 		if pr := problemOf(t, body); status != http.StatusUnprocessableEntity || pr.Reason != gateway.ResultMismatch {
 			t.Errorf("%s: %d %s", name, status, body)

@@ -414,6 +414,14 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 			}
 			q.CertificateSHA256 = sha256.Sum256(block.Bytes)
 		}
+		for _, other := range all {
+			if q.TokenSHA256 != [32]byte{} && q.TokenSHA256 == other.TokenSHA256 {
+				return nil, nil, fmt.Errorf("%s.token_file: %s and %s have the same token", name, other.Name, p.Name)
+			}
+			if q.CertificateSHA256 != [32]byte{} && q.CertificateSHA256 == other.CertificateSHA256 {
+				return nil, nil, fmt.Errorf("%s.client_certificate: %s and %s have the same certificate", name, other.Name, p.Name)
+			}
+		}
 		if p.CabinetKey != "" {
 			if keys[p.Name], err = b.c.ed25519Key(p.CabinetKey); err != nil {
 				return nil, nil, fmt.Errorf("%s.cabinet_key: %w", name, err)

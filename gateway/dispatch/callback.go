@@ -1,10 +1,10 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -189,7 +190,7 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 	}
 	m := Message{Document: doc, Evidence: out.Evidence.Raw}
 	if err == nil {
-		err = c.read(&m, kind, root, it, p)
+		err = c.read(&m, kind, root, it, p, now)
 	}
 	if err != nil {
 		return false, c.quarantine(ctx, it, m, err, now)
@@ -227,7 +228,7 @@ func (c *Counter) leave(ctx context.Context, it journal.Item, key, kind string, 
 }
 
 // read takes what the gateway acts on from a verified document.
-func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p Provider) error {
+func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p Provider, now time.Time) error {
 	dossier, err := gateway.ReadDossier(it.Doc)
 	if err != nil {
 		return err
@@ -237,6 +238,15 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 		return err
 	}
 	text := func(path string) string { s, _ := passport.Field(root, path); return strings.TrimSpace(s) }
+	// What the provider did lies between the request and now, as far as clocks agree (R12).
+	instant := func(path string) (time.Time, error) {
+		t, err := time.Parse(time.RFC3339Nano, text(path))
+		skew := time.Duration(pass.CreatedAt.Future)
+		if err != nil || t.Before(dossier.ReceivedAt.Add(-skew)) || t.After(now.Add(skew)) {
+			return t, gateway.Errorf(gateway.FormInvalid, "%s must lie between the receipt of the request and now", path)
+		}
+		return t, nil
+	}
 	if kind == SignalStep {
 		m.Code = text("code")
 		step, ok := pass.Step(m.Code)
@@ -250,14 +260,14 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 		if step.Registers && m.Registration == nil {
 			return gateway.Errorf(gateway.FormInvalid, "the step %s must give its registration: number and who accepted", m.Code)
 		}
-		m.CompletedAt, err = time.Parse(time.RFC3339Nano, text("completedAt"))
+		m.CompletedAt, err = instant("completedAt")
 		return err
 	}
 	if text("providerBin") != p.BIN.String() {
 		return gateway.Errorf(gateway.BINMismatch, "providerBin is not the BIN bound to this provider")
 	}
 	res := &gateway.Result{Number: text("number"), Provider: gateway.Texts{}}
-	if res.DecidedAt, err = time.Parse(time.RFC3339Nano, text("decidedAt")); err != nil {
+	if res.DecidedAt, err = instant("decidedAt"); err != nil {
 		return err
 	}
 	texts := func(path string) gateway.Texts {
@@ -291,20 +301,35 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 	return nil
 }
 
-// quarantine keeps a document that did not verify, unless the reason may pass: then the
-// provider is asked to send it again.
+// quarantine keeps a document that did not verify, unless the reason may pass or is ours: then
+// the provider is asked to send it again.
 func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, cause error, now time.Time) error {
 	m.Reason = gateway.ReasonOf(cause)
-	if m.Reason.Class() == gateway.Retry {
+	if m.Reason.Class() != gateway.Permanent {
 		return cause
 	}
 	dossier, err := gateway.ReadDossier(it.Doc)
 	if err != nil || dossier.Quarantined >= MaxQuarantined {
 		return cause
 	}
-	sum := sha256.Sum256(m.Document)
-	if _, err := c.leave(ctx, it, "quarantine/"+hex.EncodeToString(sum[:]), SignalQuarantine, m, now); err != nil {
+	body, err := json.Marshal(m)
+	if err != nil {
 		return err
+	}
+	// A place has a number, and is taken once: the bound holds however many come at the same time.
+	for n := range MaxQuarantined {
+		g := journal.Signal{Key: "quarantine/" + strconv.Itoa(n+1), Kind: SignalQuarantine, At: now, Body: body}
+		first, fresh, err := c.c.Journal.Signal(ctx, it.ID, g)
+		if err != nil {
+			return err
+		}
+		if fresh && c.c.Received != nil {
+			c.c.Received()
+		}
+		var was Message
+		if fresh || json.Unmarshal(first.Body, &was) == nil && bytes.Equal(was.Document, m.Document) {
+			break
+		}
 	}
 	return cause
 }

@@ -8,11 +8,12 @@ package flow
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -167,7 +168,8 @@ func (w *work) take() error {
 		case dispatch.SignalQuarantine:
 			w.dossier.Quarantined++
 			w.event(gateway.Event{At: s.At, Kind: gateway.EventQuarantined, Reason: m.Reason})
-			w.keep(gateway.BodyQuarantine+strings.TrimPrefix(s.Key, "quarantine/"), m.Document)
+			sum := sha256.Sum256(m.Document)
+			w.keep(gateway.BodyQuarantine+hex.EncodeToString(sum[:]), m.Document)
 		}
 	}
 	return nil

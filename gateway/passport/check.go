@@ -14,7 +14,10 @@ import (
 )
 
 // checker walks a document beside the compiled schema and gathers faults.
-type checker struct{ faults []Fault }
+type checker struct {
+	faults []Fault
+	zone   *time.Location
+}
 
 func (c *checker) fault(e xmlsig.Element, path, rule, detail string) {
 	if len(c.faults) < MaxFaults {

@@ -13,6 +13,7 @@ import (
 type Form struct {
 	root  *element
 	rules []FormRule
+	zone  *time.Location // in which the days of the rules begin
 }
 
 // CompileForm compiles an XML Schema of the supported subset, and the passport's rules. A
@@ -23,7 +24,7 @@ func CompileForm(xsd []byte, rules []FormRule) (*Form, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Form{root, rules}, nil
+	return &Form{root, rules, time.UTC}, nil
 }
 
 // Space and Local name the root element.
@@ -62,7 +63,7 @@ const (
 
 // Check returns every fault of the document, at most MaxFaults.
 func (f *Form) Check(root xmlsig.Element) []Fault {
-	c := &checker{}
+	c := &checker{zone: f.zone}
 	if root.Space() != f.root.space || root.Local() != f.root.local {
 		c.fault(root, "", RuleUnexpected, "the root element is {"+f.root.space+"}"+f.root.local)
 		return c.faults

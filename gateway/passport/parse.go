@@ -401,6 +401,6 @@ func (r *reading) form(fsys fs.FS) {
 			r.bad(fmt.Sprintf("attachments.documents[%d].when.field", i), "the form has no field %s", d.When.Field)
 		}
 	}
-	form.rules = f.Rules
+	form.rules, form.zone = f.Rules, r.p.calendar.Zone()
 	r.p.form = form
 }

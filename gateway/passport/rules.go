@@ -111,8 +111,8 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 	case FormOrder:
 		for _, a := range r.fields(root, 0) {
 			for _, b := range r.fields(root, 1) {
-				if x, ok := instant(a.text); ok {
-					if y, ok := instant(b.text); ok && x.After(y) {
+				if x, ok := instant(a.text, c.zone); ok {
+					if y, ok := instant(b.text, c.zone); ok && x.After(y) {
 						c.fault(b.element, b.path, RuleOrder, "it lies before "+a.path)
 					}
 				}
@@ -122,7 +122,7 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 		made, _ := Field(root, "createdAt")
 		limit, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(made))
 		for _, f := range r.every(root) {
-			if at, is := instant(f.text); is && err == nil && at.After(limit) {
+			if at, is := instant(f.text, c.zone); is && err == nil && at.After(limit) {
 				c.fault(f.element, f.path, RuleOrder, "it lies after createdAt")
 			}
 		}
@@ -136,7 +136,7 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 		}
 	case FormAdultConsent:
 		made, _ := Field(root, "createdAt")
-		at, ok := instant(strings.TrimSpace(made))
+		at, ok := instant(strings.TrimSpace(made), c.zone)
 		for _, f := range r.fields(root, 0) {
 			text, _ := Field(f.element, "iin")
 			iin, err := gateway.ParseIIN(strings.TrimSpace(text))
@@ -148,12 +148,12 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 	}
 }
 
-// instant reads a date, with or without time.
-func instant(s string) (time.Time, bool) {
+// instant reads a date, with or without time; a day begins at midnight in zone.
+func instant(s string, zone *time.Location) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, true
 	}
-	t, err := time.Parse(time.DateOnly, firstTen(s))
+	t, err := time.ParseInLocation(time.DateOnly, firstTen(s), zone)
 	return t, err == nil
 }
 

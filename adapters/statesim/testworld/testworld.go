@@ -52,7 +52,7 @@ func Providers() ([]Provider, error) {
 		}
 		entry, ok := entries[passport.Shard]
 		if !ok {
-			return nil, fmt.Errorf("testworld: %s: the test PKI has no provider for shard %q", file, passport.Shard)
+			continue // the test PKI has keys for no provider of that region: nobody plays it
 		}
 		for _, p := range passport.Providers {
 			out = append(out, Provider{ID: p.ID, Entry: entry, NameKK: p.Name.KK, NameRU: p.Name.RU})
