@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"egov-gateway/adapters/alimony"
@@ -161,6 +162,8 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
 	})
 
+	b.m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "egov_gateway_calendar_end_seconds", Help: "Seconds until the end of the working calendar's data: extend calendar.yaml before terms reach it."},
+		func() float64 { return b.forms.Calendar().End().Sub(now()).Seconds() }))
 	admin := http.NewServeMux()
 	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))

@@ -213,7 +213,8 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 	}
 	if waitFor != "" {
 		// What came is kept; the rest is asked for again.
-		w.out.Attempt = w.item.Attempt + 1
+		// Waiting is no failure: it must not use up the budget of the tries.
+		w.out.Attempt = min(w.item.Attempt+1, maxWaitAttempt)
 		if waitFor.Class() == gateway.Operator {
 			return gateway.Errorf(waitFor, "a mandatory record has no source")
 		}
@@ -243,6 +244,9 @@ func persons(req *gateway.Request, of string) []enrich.Question {
 	}
 	return all
 }
+
+// maxWaitAttempt is where retryWait has long reached its longest.
+const maxWaitAttempt = 10
 
 // retryWait grows from a second to a minute: state systems come back, and the provider's
 // clock is running.

@@ -144,8 +144,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := pipeline.New(pipeline.Config{Store: r.store, Shards: []string{"zhambyl"}, Steps: f.Steps(), Now: r.clock, Poll: 2 * time.Millisecond,
-		Lease: time.Hour}) // the clock runs ahead in half minutes: no lease may end under a slow step
+	e, err := pipeline.New(pipeline.Config{Store: r.store, Shards: []string{"zhambyl"}, Steps: f.Steps(), Now: r.clock, Poll: 2 * time.Millisecond, Lease: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

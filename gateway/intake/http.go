@@ -11,6 +11,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
+	"time"
 
 	"egov-gateway/gateway"
 )
@@ -75,8 +76,13 @@ func (d *Desk) authenticate(r *http.Request) (string, error) {
 }
 
 func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
 	portal, err := d.authenticate(r)
 	if err != nil {
+		d.c.Log.Info("refused", "door", "rest", "reason", string(gateway.ReasonOf(err)))
+		if d.c.Observe != nil {
+			d.c.Observe("none", "", gateway.ReasonOf(err), false, time.Since(start))
+		}
 		d.problem(w, r, err)
 		return
 	}

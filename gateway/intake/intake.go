@@ -113,7 +113,8 @@ func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []Fil
 	if err != nil {
 		reason := gateway.ReasonOf(err)
 		d.c.Log.Info("refused", "door", "rest", "portal", portal, "reason", string(reason), "error", err)
-		if aerr := d.c.Audit.Record(ctx, journal.AuditEntry{At: a.now, Door: "rest", Party: portal, Reason: reason, ContentSHA256: a.content()}); aerr != nil {
+		// A client that hangs up does not avoid the entry.
+		if aerr := d.c.Audit.Record(context.WithoutCancel(ctx), journal.AuditEntry{At: a.now, Door: "rest", Party: portal, Reason: reason, ContentSHA256: a.content()}); aerr != nil {
 			d.c.Log.Error("audit", "error", aerr)
 		}
 		return nil, err
@@ -182,7 +183,8 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 	if first, err := a.again(ctx); first != nil || err != nil {
 		return first, err
 	}
-	// The territory says whose rules the form must meet; without one the schema alone is checked.
+	// The territory says whose rules the form must meet; without one, those of the first passport
+	// with this form, so that the sender learns of other faults at once.
 	routeErr := a.findRoute(root)
 	if routeErr == nil {
 		form = a.route.Passport.Form()

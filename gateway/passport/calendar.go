@@ -144,6 +144,16 @@ func (c *Calendar) year(y int, data yearData) (map[date]bool, error) {
 	return off, nil
 }
 
+// End is the first instant that the calendar no longer knows: deadlines beyond it cannot be
+// computed, and requests whose term reaches it are not accepted.
+func (c *Calendar) End() time.Time {
+	last := 0
+	for y := range c.years {
+		last = max(last, y)
+	}
+	return time.Date(last+1, 1, 1, 0, 0, 0, 0, c.zone)
+}
+
 // Zone is the time zone of all working hours.
 func (c *Calendar) Zone() *time.Location { return c.zone }
 

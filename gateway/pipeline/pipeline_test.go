@@ -38,7 +38,7 @@ func newBench(t *testing.T, steps map[gateway.State]pipeline.Step, change func(*
 		t.Fatal(err)
 	}
 	b := &bench{store: &journaltest.Faulty{Store: s}, now: journaltest.T0.Add(time.Minute)}
-	c := pipeline.Config{Store: b.store, Shards: []string{"zhambyl"}, Steps: steps, Now: b.clock, Poll: 5 * time.Millisecond}
+	c := pipeline.Config{Store: b.store, Shards: []string{"zhambyl"}, Steps: steps, Now: b.clock, Poll: 5 * time.Millisecond, Lease: time.Hour}
 	if change != nil {
 		change(&c)
 	}
@@ -275,7 +275,7 @@ func TestAnOrderIsUsedUpByTheParkingItWasGivenFor(t *testing.T) {
 			<-wake
 		}
 		return to(gateway.StateParked)(ctx, l)
-	}}}, func(c *pipeline.Config) { c.Lease = time.Hour })
+	}}}, nil)
 	id := b.create(t, 0)
 	parkings := func(n int) {
 		t.Helper()

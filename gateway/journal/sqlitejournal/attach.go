@@ -74,9 +74,10 @@ func (a *Attached) List(ctx context.Context, q journal.Query) ([]journal.Item, s
 // Stats counts items; unlike that of [Store] it writes nothing.
 func (a *Attached) Stats(ctx context.Context) (journal.Stats, error) { return a.s.count(ctx) }
 
-// Stuck returns at most limit items that are parked, or whose work has been due since before t.
+// Stuck returns at most limit items that are parked, whose work has been due since before t, or
+// that have been tried again and again since before t.
 func (a *Attached) Stuck(ctx context.Context, t time.Time, limit int) ([]journal.Item, error) {
-	rows, err := a.db.QueryContext(ctx, "SELECT "+itemColumns+" FROM item WHERE state = ? OR wake IS NOT NULL AND wake < ? ORDER BY updated LIMIT ?", string(gateway.StateParked), t.UnixMicro(), limit)
+	rows, err := a.db.QueryContext(ctx, "SELECT "+itemColumns+" FROM item WHERE state = ? OR wake IS NOT NULL AND wake < ? OR attempt > 2 AND created < ? ORDER BY updated LIMIT ?", string(gateway.StateParked), t.UnixMicro(), t.UnixMicro(), limit)
 	if err != nil {
 		return nil, err
 	}

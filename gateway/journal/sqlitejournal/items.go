@@ -203,7 +203,8 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 			}
 			l := journal.Lease{Until: until}
 			if l.Item, err = r.full(); err != nil {
-				return engineError{err}
+				// One damaged row must not stop the others; it stays leased, and Verify names it.
+				continue
 			}
 			if r.pending > 0 {
 				if l.Inbox, err = w.inbox(seq); err != nil {
