@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -15,12 +14,12 @@ import (
 // index reads the entries into the table. A large list is mostly one shape of entry, so that
 // shape is read by hand and the others with the general reader.
 func (c *CRL) index() error {
-	// Nearly all entries have the size of the first; the table grows if not.
+	// Nearly all entries have the size of the first.
 	_, first, _, ok := next(c.entries)
 	if len(c.entries) > 0 && !ok {
 		return untrusted("an entry of the CRL is malformed")
 	}
-	t := newTable(len(c.entries)/(len(first)+2) + 1)
+	f := fill(len(c.entries)/(len(first)+2) + 1)
 	for rest := c.entries; len(rest) > 0; {
 		tag, body, after, ok := next(rest)
 		rest = after
@@ -34,16 +33,9 @@ func (c *CRL) index() error {
 		if e.reason == RemoveFromCRL && !c.Delta() {
 			return untrusted("removeFromCRL in a full CRL")
 		}
-		if len(t.records) == maxRecords*recordSize {
-			return untrusted("the CRL has more entries than the limit")
-		}
-		t.add(e)
+		f.add(e)
 	}
-	if cap(t.records) > len(t.records)+len(t.records)/4 {
-		t.records = slices.Clone(t.records)
-	}
-	t.build()
-	c.table = t
+	c.table = f.done()
 	return nil
 }
 

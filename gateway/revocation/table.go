@@ -1,11 +1,9 @@
 package revocation
 
 import (
-	"bytes"
 	"encoding/binary"
-	"hash/maphash"
 	mathbits "math/bits"
-	"slices"
+	"math/rand/v2"
 	"time"
 )
 
@@ -23,22 +21,28 @@ const (
 const (
 	serialSize = 20
 	recordSize = serialSize + 4 + 1
-	// maxRecords fit into a slot; no CRL of [MaxCRLBytes] has more, its entries take 20 octets or more.
-	maxRecords = 1<<24 - 1
+	// groupSize is the number of slots of a group: as many tags as a word has octets.
+	groupSize = 8
+	// groupLoad is the number of entries that there are for a group, on average. With it one
+	// entry in thirty does not fit into its own group, and an entry takes about 37 octets.
+	groupLoad = 5.6
 )
 
-// A table maps serial numbers to entries of one CRL. It holds two slices without pointers,
-// so a million entries cost the garbage collector nothing: 25 bytes each and their slots.
-// Once built it is immutable.
+// A table maps serial numbers to entries of one CRL. It holds two slices without pointers, so a
+// million entries cost the garbage collector nothing. Waiting for memory is what a look-up in a
+// long list costs, so there is at most one wait for a slot's record: the tags, one octet of the
+// hash for each slot, are so few that the processor's second cache holds those of a million
+// entries, and a serial number that is not listed is mostly turned away by them alone. Once
+// filled, by a [filling], it is immutable.
 type table struct {
-	seed    maphash.Seed
-	records []byte   // serial right-aligned in 20 octets, seconds since 1970, reason
-	slots   []uint32 // 1 + number of the record, below an octet of the hash; 0 is free
-	shift   int      // of a hash to the index of its slot
+	keys    hashKeys
+	groups  uint64
+	tags    []byte // of each slot; 0 is free; a group is filled from its beginning
+	records []byte // of each slot: serial right-aligned in 20 octets, seconds since 1970, reason
 
-	repeated int // records that say no more than an earlier one
-	// invalid holds the invalidityDate, in seconds since 1970, of the few records that have one.
-	invalid map[uint32]int64
+	entries int // that are in a slot: those of different serial numbers
+	// invalid holds the invalidityDate, in seconds since 1970, of the few slots that have one.
+	invalid map[uint64]int64
 }
 
 // An entry is what a CRL says of a serial number.
@@ -50,117 +54,113 @@ type entry struct {
 
 func (e entry) permanent() bool { return e.reason != CertificateHold && e.reason != RemoveFromCRL }
 
-// newTable makes room for the records of about n entries.
-func newTable(n int) *table {
-	return &table{seed: maphash.MakeSeed(), records: make([]byte, 0, n*recordSize)}
+// newTable makes room for n entries.
+func newTable(keys hashKeys, n int) *table {
+	groups := uint64(float64(n)/groupLoad) + 1
+	return &table{keys: keys, groups: groups, tags: make([]byte, groups*groupSize), records: make([]byte, groups*groupSize*recordSize), invalid: make(map[uint64]int64)}
 }
 
-func (t *table) len() int { return len(t.records)/recordSize - t.repeated }
+func (t *table) len() int { return t.entries }
 
-// add takes an entry; find sees it after build. seconds outside 1970-2106 are clamped: the
-// instant is for people, the reason decides.
-func (t *table) add(e listed) {
-	n := len(t.records)
-	if n+recordSize > cap(t.records) {
-		t.records = slices.Grow(t.records, n/2+recordSize)
-	}
-	t.records = t.records[:n+recordSize]
-	r := (*[recordSize]byte)(t.records[n:])
-	copy(r[serialSize-len(e.serial):], e.serial)
-	binary.BigEndian.PutUint32(r[serialSize:], uint32(min(max(e.seconds, 0), 1<<32-1)))
-	r[serialSize+4] = byte(e.reason)
-	if e.hasInvalid {
-		if t.invalid == nil {
-			t.invalid = make(map[uint32]int64)
-		}
-		t.invalid[uint32(n/recordSize)] = e.invalid
-	}
+// A serialKey is a serial number, right-aligned in 20 octets.
+type serialKey struct {
+	a, b uint64
+	c    uint32
 }
 
-// partBits is the number of bits of a slot's index inside one part of the slots: 64 KiB, which
-// the nearest cache but one holds beside everything else.
-const partBits = 14
-
-// build makes the slots, with a load of at most one half. A million records fall anywhere in
-// megabytes of slots, and waiting for memory would be most of the work; so they are sorted by
-// the part of the slots they belong to first, and the parts are filled one after the other.
-func (t *table) build() {
-	n := len(t.records) / recordSize
-	bits := max(3, mathbits.Len(uint(max(2*n, 1)-1)))
-	t.shift = 64 - bits
-	t.slots = make([]uint32, 1<<bits)
-	parts := 1 << max(bits-partBits, 0)
-	ends := make([]uint32, parts+1)
-	hashes := make([]uint64, n)
-	part := func(hash uint64) uint64 { return hash >> 32 >> (32 - (bits - partBits)) }
-	if parts == 1 {
-		part = func(uint64) uint64 { return 0 }
+func serialKeyOf(serial []byte) serialKey {
+	if len(serial) < serialSize {
+		key := keyOf(serial)
+		serial = key[:]
 	}
-	for i := range hashes {
-		hashes[i] = maphash.Bytes(t.seed, t.records[i*recordSize:][:serialSize])
-		ends[part(hashes[i])+1]++
-	}
-	for i := 1; i <= parts; i++ {
-		ends[i] += ends[i-1]
-	}
-	order := make([]uint64, n) // the upper bits of the hash above the number of the record
-	for i, hash := range hashes {
-		p := part(hash)
-		order[ends[p]] = hash&^maxRecords | uint64(i)
-		ends[p]++
-	}
-	for _, o := range order {
-		t.place(o, int(o&maxRecords))
-	}
+	return serialKey{binary.BigEndian.Uint64(serial), binary.BigEndian.Uint64(serial[8:]), binary.BigEndian.Uint32(serial[16:])}
 }
 
-// place puts record number n into the slots; of two for one serial the permanent one counts.
-func (t *table) place(hash uint64, n int) {
-	record := t.records[n*recordSize:][:recordSize]
-	i, mark := t.slot(hash, record)
-	if s := t.slots[i]; s != 0 {
-		t.repeated++
-		if reason := CRLReason(record[serialSize+4]); (entry{reason: reason}).permanent() {
-			first := s&maxRecords - 1
-			t.records[int(first)*recordSize+serialSize+4] = byte(reason)
-			if seconds, ok := t.invalid[uint32(n)]; ok {
-				t.invalid[first] = seconds
+// keyIn returns the serial number of a record.
+func keyIn(r *[recordSize]byte) serialKey {
+	return serialKey{binary.BigEndian.Uint64(r[:]), binary.BigEndian.Uint64(r[8:]), binary.BigEndian.Uint32(r[16:])}
+}
+
+// hashKeys are random, so that nobody can choose serial numbers that collide.
+type hashKeys [4]uint64
+
+func newHashKeys() (h hashKeys) {
+	for i := range h {
+		h[i] = rand.Uint64()
+	}
+	return h
+}
+
+// hash folds 128-bit products, as wyhash does. maphash would take longer than all the rest.
+func (h *hashKeys) hash(k serialKey) uint64 {
+	hi, lo := mathbits.Mul64(k.a^h[0], k.b^h[1])
+	hi, lo = mathbits.Mul64(hi^lo^h[2], uint64(k.c)^h[3])
+	return hi ^ lo
+}
+
+// eachOctet repeats an octet in a word, as a factor.
+const eachOctet = 0x0101010101010101
+
+// slot returns the slot of k and true, or the free one where it belongs, and its tag. There is
+// a free slot as long as there are not more entries than the table was made for.
+func (t *table) slot(k serialKey) (at uint64, tag byte, ok bool) {
+	hash := t.keys.hash(k)
+	tag = max(byte(hash), 1)
+	group, _ := mathbits.Mul64(hash, t.groups)
+	for {
+		tags := binary.LittleEndian.Uint64(t.tags[group*groupSize:])
+		// The upper bit of each octet that has the tag, and of no other.
+		x := tags ^ uint64(tag)*eachOctet
+		for same := ^(x&(0x7f*eachOctet) + 0x7f*eachOctet | x | 0x7f*eachOctet); same != 0; same &= same - 1 {
+			at = group*groupSize + uint64(mathbits.TrailingZeros64(same))/8
+			if keyIn((*[recordSize]byte)(t.records[at*recordSize:])) == k {
+				return at, tag, true
 			}
 		}
-		return
-	}
-	t.slots[i] = mark | uint32(n+1)
-}
-
-// slot returns the slot of serial, or the free one where it belongs, and the mark to put there.
-// The upper octet of a slot is part of the hash, so that a record, which is likely in no
-// cache, is read only when it is the right one.
-func (t *table) slot(hash uint64, serial []byte) (at int, mark uint32) {
-	mask := len(t.slots) - 1
-	mark = uint32(hash) &^ maxRecords
-	for i := int(hash >> t.shift); ; i = (i + 1) & mask {
-		n := t.slots[i]
-		if n == 0 || n&^maxRecords == mark && bytes.Equal(t.records[int(n&maxRecords-1)*recordSize:][:serialSize], serial[:serialSize]) {
-			return i, mark
+		if tags>>56 == 0 {
+			return group*groupSize + uint64(mathbits.Len64(tags)+7)/8, tag, false
+		}
+		if group++; group == t.groups {
+			group = 0
 		}
 	}
+}
+
+// put places a record and returns its slot; of two for one serial the permanent one counts, and
+// false is returned for one that does not.
+func (t *table) put(r *[recordSize]byte) (at uint64, counts bool) {
+	at, tag, ok := t.slot(keyIn(r))
+	to := (*[recordSize]byte)(t.records[at*recordSize:])
+	if !ok {
+		t.entries++
+		t.tags[at] = tag
+		*to = *r
+		return at, true
+	}
+	reason := r[serialSize+4]
+	if !(entry{reason: CRLReason(reason)}).permanent() {
+		return at, false
+	}
+	to[serialSize+4] = reason
+	return at, true
 }
 
 // find looks serial up, given as magnitude of at most twenty octets.
-func (t *table) find(serial []byte) (entry, bool) {
+func (t *table) find(serial []byte) (e entry, ok bool) {
 	if len(serial) > serialSize {
-		return entry{}, false
+		return e, false
 	}
-	key := keyOf(serial)
-	i, _ := t.slot(maphash.Bytes(t.seed, key[:]), key[:])
-	n := t.slots[i]
-	if n == 0 {
-		return entry{}, false
+	at, _, ok := t.slot(serialKeyOf(serial))
+	if !ok {
+		return e, false
 	}
-	r := t.records[int(n&maxRecords-1)*recordSize+serialSize:]
-	e := entry{at: time.Unix(int64(binary.BigEndian.Uint32(r)), 0).UTC(), reason: CRLReason(r[4])}
-	if seconds, ok := t.invalid[n&maxRecords-1]; ok {
-		e.invalid = time.Unix(seconds, 0).UTC()
+	r := (*[recordSize]byte)(t.records[at*recordSize:])
+	e.at = time.Unix(int64(binary.BigEndian.Uint32(r[serialSize:])), 0).UTC()
+	e.reason = CRLReason(r[serialSize+4])
+	if len(t.invalid) > 0 {
+		if seconds, ok := t.invalid[at]; ok {
+			e.invalid = time.Unix(seconds, 0).UTC()
+		}
 	}
 	return e, true
 }
