@@ -53,7 +53,8 @@ const (
 	RulePattern    = "pattern"
 	RuleLength     = "length"
 	RuleRange      = "range"
-	RuleIIN        = "iin"  // check digit or birth date
+	RuleIIN        = "iin" // check digit or birth date
+	RuleBIN        = "bin"
 	RuleIBAN       = "iban" // check digits
 	RuleConsent    = "consent"
 	RuleRepeated   = "repeated"  // the same value in two places

@@ -284,6 +284,28 @@ func agrees(t *testing.T, doc string, valid bool) {
 	}
 }
 
+func TestTheCheckDigitOfABIN(t *testing.T) {
+	xsd := `<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:x" elementFormDefault="qualified"><xs:element name="r"><xs:complexType><xs:sequence><xs:element name="bin" type="xs:string" maxOccurs="5"/></xs:sequence></xs:complexType></xs:element></xs:schema>`
+	form, err := passport.CompileForm([]byte(xsd), []passport.FormRule{{Rule: passport.FormBIN, At: []string{"bin"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := ""
+	for d := '0'; d <= '9'; d++ {
+		if _, err := gateway.ParseBIN("99014000000" + string(d)); err == nil {
+			good = "99014000000" + string(d)
+		}
+	}
+	bad := good[:9] + "1" + good[10:]
+	d, err := xmlsig.Scan([]byte(`<r xmlns="urn:x"><bin>`+good+`</bin><bin>`+bad+`</bin></r>`), xmlsig.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults := form.Check(d.Root()); len(faults) != 1 || faults[0].Path != "bin[2]" || faults[0].Rule != passport.RuleBIN {
+		t.Errorf("faults %+v", faults)
+	}
+}
+
 func TestRead(t *testing.T) {
 	iin := checkDigitIIN(t, "85010110001")
 	d, err := xmlsig.Scan([]byte(complete(t, good)), xmlsig.Limits{})

@@ -21,6 +21,7 @@ type FormRuleName string
 
 const (
 	FormIIN          FormRuleName = "iin"           // check digit and birth date of every field named
+	FormBIN          FormRuleName = "bin"           // the same of a BIN
 	FormIBAN         FormRuleName = "iban"          // check digits (ISO 13616)
 	FormRequired     FormRuleName = "required"      // the fields must be there, when the condition holds
 	FormUnique       FormRuleName = "unique"        // no value twice in all the fields together
@@ -31,7 +32,7 @@ const (
 	FormAdultConsent FormRuleName = "adult-consent" // every adult among the members gave consent (R14)
 )
 
-var formRules = []FormRuleName{FormIIN, FormIBAN, FormRequired, FormUnique, FormDiffers, FormOrder, FormNotFuture, FormPrefix, FormAdultConsent}
+var formRules = []FormRuleName{FormIIN, FormBIN, FormIBAN, FormRequired, FormUnique, FormDiffers, FormOrder, FormNotFuture, FormPrefix, FormAdultConsent}
 
 // arity is how many fields a rule takes; 0 is any number.
 var arity = map[FormRuleName]int{FormDiffers: 2, FormOrder: 2, FormPrefix: 2, FormAdultConsent: 1}
@@ -78,6 +79,12 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 		for _, f := range r.every(root) {
 			if _, err := gateway.ParseIIN(f.text); err != nil {
 				c.fault(f.element, f.path, RuleIIN, gateway.DetailOf(err))
+			}
+		}
+	case FormBIN:
+		for _, f := range r.every(root) {
+			if _, err := gateway.ParseBIN(f.text); err != nil {
+				c.fault(f.element, f.path, RuleBIN, gateway.DetailOf(err))
 			}
 		}
 	case FormIBAN:
