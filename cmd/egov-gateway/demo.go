@@ -150,22 +150,17 @@ func walk(ctx context.Context, l *lab, out io.Writer) (wrong int, err error) {
 		fmt.Fprintf(out, "%3d  %-62s %-34s %s\n", i+1, s.title, door, times)
 	}
 	fmt.Fprintln(out)
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("days pass at the providers"), progressbar.OptionSpinnerType(14), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 	last := demoStart
 	for i := range scenes {
 		if t := scenes[i].got.receipt.DueAt; t.After(last) {
 			last = t
 		}
 	}
-	total := last.Sub(l.clock.Now())
-	if total > 0 {
-		bar = progressbar.NewOptions64(int64(total/time.Minute), progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("days pass at the providers"), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false), progressbar.OptionThrottle(50*time.Millisecond))
-	}
+	total := int64(last.Sub(l.clock.Now()) / time.Minute)
+	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("days pass at the providers"), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false), progressbar.OptionThrottle(50*time.Millisecond))
 	begin := l.clock.Now()
 	err = l.pass(ctx, func() bool { return settled(l, scenes) }, func(now time.Time) {
-		if total > 0 {
-			bar.Set64(min(int64(now.Sub(begin)/time.Minute), int64(total/time.Minute))) //nolint:errcheck // a picture
-		}
+		bar.Set64(min(int64(now.Sub(begin)/time.Minute), total)) //nolint:errcheck // a picture
 	})
 	bar.Finish() //nolint:errcheck // a picture
 	if err != nil {

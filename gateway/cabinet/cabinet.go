@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -50,6 +51,7 @@ type Config struct {
 type Cabinet struct {
 	c      Config
 	parser *jwt.Parser
+	pages  map[gateway.Language]*template.Template
 }
 
 // New checks the configuration.
@@ -63,8 +65,13 @@ func New(c Config) (*Cabinet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Cabinet{c, jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now), jwt.WithLeeway(30*time.Second))}, nil
+	cab := &Cabinet{c: c, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now), jwt.WithLeeway(30*time.Second))}
+	var err error
+	if cab.pages, err = cab.templates(); err != nil {
+		return nil, err
+	}
+	return cab, nil
 }
 
 // Register adds the cabinet's routes to mux.

@@ -15,10 +15,27 @@ import (
 //go:embed page.html style.css
 var files embed.FS
 
-// pages is parsed once; the functions are bound to a language at each use.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"t": func(string) string { return "" }, "left": func(time.Time) string { return "" }, "amount": func(string) string { return "" }, "date": func(time.Time) string { return "" }, "in": func(gateway.Texts) string { return "" },
-}).ParseFS(files, "page.html"))
+// templates parses the pages once for each language, whose words the functions give.
+func (c *Cabinet) templates() (map[gateway.Language]*template.Template, error) {
+	all := map[gateway.Language]*template.Template{}
+	for _, l := range gateway.Languages {
+		t, err := template.New("").Funcs(template.FuncMap{
+			"t":      func(key string) string { return c.c.Texts.Text(l, key) },
+			"date":   func(at time.Time) string { return c.c.Texts.DateTime(l, at) },
+			"amount": func(decimal string) string { return c.c.Texts.Amount(l, decimal) },
+			"left": func(due time.Time) string {
+				days := int(due.Sub(c.c.Now()) / (24 * time.Hour))
+				return c.c.Texts.Plural(l, "cabinet.days_left", max(days, 0))
+			},
+			"in": func(t gateway.Texts) string { return t.In(l) },
+		}).ParseFS(files, "page.html")
+		if err != nil {
+			return nil, err
+		}
+		all[l] = t
+	}
+	return all, nil
+}
 
 type page struct {
 	Lang      gateway.Language
@@ -43,23 +60,8 @@ func language(r *http.Request) gateway.Language {
 
 func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p page) {
 	p.Lang, p.Languages, p.Path, p.PortalURL = language(r), gateway.Languages, r.URL.Path, c.c.PortalURL
-	t, err := pages.Clone()
-	if err != nil {
-		c.c.Problem(w, r, err)
-		return
-	}
-	t.Funcs(template.FuncMap{
-		"t":      func(key string) string { return c.c.Texts.Text(p.Lang, key) },
-		"date":   func(at time.Time) string { return c.c.Texts.DateTime(p.Lang, at) },
-		"amount": func(decimal string) string { return c.c.Texts.Amount(p.Lang, decimal) },
-		"left": func(due time.Time) string {
-			days := int(due.Sub(c.c.Now()) / (24 * time.Hour))
-			return c.c.Texts.Plural(p.Lang, "cabinet.days_left", max(days, 0))
-		},
-		"in": func(t gateway.Texts) string { return t.In(p.Lang) },
-	})
 	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "page", p); err != nil {
+	if err := c.pages[p.Lang].ExecuteTemplate(&b, "page", p); err != nil {
 		c.c.Problem(w, r, gateway.Errorf(gateway.Internal, "render: %w", err))
 		return
 	}

@@ -33,8 +33,6 @@ type Problem struct {
 	Checks []gateway.Check `json:"checks,omitempty"`
 	// Faults lists what is wrong with the form.
 	Faults []FaultText `json:"faults,omitempty"`
-	// RequestID is the request that the message id belongs to already.
-	RequestID gateway.RequestID `json:"request_id,omitempty"`
 }
 
 // A FaultText is a form fault with its rule's sentence.
@@ -46,10 +44,9 @@ type FaultText struct {
 
 // A Refusal is an error with what a Problem shows beside the reason.
 type Refusal struct {
-	Err       error
-	Checks    []gateway.Check
-	Faults    []passport.Fault
-	RequestID gateway.RequestID
+	Err    error
+	Checks []gateway.Check
+	Faults []passport.Fault
 }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
@@ -96,7 +93,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalog
 		Reason: reason, Verdict: word, VerdictText: texts.Text(lang, "status."+string(word)), Titles: texts.All("reason." + string(reason)),
 	}
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		p.Checks, p.RequestID = refusal.Checks, refusal.RequestID
+		p.Checks = refusal.Checks
 		for _, f := range refusal.Faults {
 			p.Faults = append(p.Faults, FaultText{f, texts.Text(lang, "rule."+f.Rule), texts.All("rule." + f.Rule)})
 		}

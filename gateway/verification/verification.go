@@ -266,9 +266,3 @@ func (v *Verifier) bind(c *trust.Certificate, w Want, test bool, holderErr error
 	}
 	return holderErr
 }
-
-// Fingerprint is the hex SHA-256 of a certificate, to name it in logs.
-func Fingerprint(c *trust.Certificate) string {
-	sum := c.Fingerprint()
-	return hex.EncodeToString(sum[:])
-}

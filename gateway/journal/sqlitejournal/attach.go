@@ -117,7 +117,7 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if body == nil {
 		body = []byte{}
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO inbox(item, key, n, kind, at, body) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?) ON CONFLICT DO NOTHING`,
+	res, err := tx.ExecContext(ctx, leaveSignal+" ON CONFLICT DO NOTHING",
 		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), body)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?", g.At.UnixMicro(), g.At.UnixMicro(), seq); err != nil {
+	if _, err := tx.ExecContext(ctx, wakeForSignal, g.At.UnixMicro(), g.At.UnixMicro(), seq); err != nil {
 		return err
 	}
 	return tx.Commit()

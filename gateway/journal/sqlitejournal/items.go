@@ -333,6 +333,13 @@ func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) e
 	})
 }
 
+// What leaves a signal, in the store's own process and in an operator's: a leased item is not
+// woken, its Advance sees the message that is still pending.
+const (
+	leaveSignal   = `INSERT INTO inbox(item, key, n, kind, at, body) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`
+	wakeForSignal = `UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?`
+)
+
 // Signal implements journal.Store; the message is durable when it returns nil.
 func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Signal) (journal.Signal, bool, error) {
 	first, fresh := g, false
@@ -359,12 +366,11 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		if body == nil {
 			body = []byte{}
 		}
-		if _, err := w.exec(`INSERT INTO inbox(item, key, n, kind, at, body) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`,
+		if _, err := w.exec(leaveSignal,
 			seq, g.Key, seq, g.Kind, g.At.UnixMicro(), body); err != nil {
 			return err
 		}
-		// A leased item is not woken here: its Advance sees the message that is still pending.
-		_, err = w.exec("UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?",
+		_, err = w.exec(wakeForSignal,
 			g.At.UnixMicro(), g.At.UnixMicro(), seq)
 		fresh = err == nil
 		return err
