@@ -35,24 +35,25 @@ type Store interface {
 
 	// Advance records the outcome of the work done under a lease: state, document, events,
 	// bodies, next wake time and consumed signals, all or nothing, and ends the lease. It is
-	// durable when it returns nil. [ErrLeaseLost] means that somebody else claimed the item
-	// since; nothing was written.
+	// durable when it returns nil, and what it erased or removed cannot be read again.
+	// [ErrLeaseLost] means that somebody else claimed the item since; nothing was written.
 	Advance(ctx context.Context, l Lease, s Step) error
 
 	// Signal leaves a message for an item and wakes it. It is durable when it returns nil.
 	// The same key again, with whatever content, is not kept a second time: fresh is false
-	// and the first message comes back. [ErrNotFound] for an unknown id.
+	// and the first message comes back, without its body once it was consumed. [ErrNotFound]
+	// for an unknown id.
 	Signal(ctx context.Context, id gateway.RequestID, s Signal) (first Signal, fresh bool, err error)
 
 	// Get returns an item with all its events. It reads what was durable at the call.
 	Get(ctx context.Context, id gateway.RequestID) (Item, error)
 
 	// Body returns one of an item's bodies, checked against its SHA-256. It reads what was
-	// durable at the call.
+	// durable at the call. [ErrErased] when retention took it.
 	Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error)
 
-	// List returns items, newest first, without events, and the cursor of the next page, ""
-	// at the end. It reads what was durable at the call.
+	// List returns items, newest first, without events and bodies, and the cursor of the next
+	// page, "" at the end. It reads what was durable at the call.
 	List(ctx context.Context, q Query) ([]Item, string, error)
 
 	// Stats counts items by shard and state, and proves by a write that the store still works.
@@ -88,6 +89,8 @@ var (
 	ErrLeaseLost = errors.New("journal: lease lost")
 	// ErrNotFound: no such item or body.
 	ErrNotFound = errors.New("journal: not found")
+	// ErrErased: the body was there; retention took it, and its digest remains.
+	ErrErased = errors.New("journal: erased")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("journal: closed")
 )
@@ -120,7 +123,7 @@ type New struct {
 	Bodies    map[string][]byte
 }
 
-// An Item is a kept request. Events is filled by Get, Claim and Create only.
+// An Item is a kept request. Events is filled by Get, Claim and Create only, Bodies by Get and Claim.
 type Item struct {
 	ID        gateway.RequestID
 	Portal    string
@@ -138,6 +141,14 @@ type Item struct {
 	Wake      time.Time // zero when nothing is planned
 	Doc       []byte
 	Events    []gateway.Event
+	Bodies    map[string]BodyNote
+}
+
+// A BodyNote is what stays of a body for ever: what it was, whether or not it is still there.
+type BodyNote struct {
+	SHA256 [32]byte
+	Size   int64
+	Erased bool
 }
 
 // A Signal is a message for an item from outside: a provider's step or result, an operator's order.
@@ -146,6 +157,8 @@ type Signal struct {
 	Kind string
 	At   time.Time
 	Body []byte
+	// SHA256 is that of Body. The store sets it, and keeps it when the body goes.
+	SHA256 [32]byte
 }
 
 // ClaimOptions says what to claim.
@@ -154,8 +167,8 @@ type ClaimOptions struct {
 	Now    time.Time
 	Lease  time.Duration
 	Max    int
-	// Ordered are the states in which an item waits for every older item of the same citizen
-	// and service that is in one of them too: one citizen's requests keep their order.
+	// Ordered are the states in which an item waits for every older item of the same shard,
+	// citizen and service that is in one of them too: one citizen's requests keep their order.
 	Ordered []gateway.State
 }
 
@@ -164,6 +177,9 @@ type Lease struct {
 	Item  Item
 	Inbox []Signal // in order of arrival
 	Until time.Time
+	// Token is the store's own mark of this lease beside the item's version, which a failover
+	// may give a second time.
+	Token string
 }
 
 // A Step is the outcome of work on an item.
@@ -174,8 +190,12 @@ type Step struct {
 	Doc      []byte
 	Events   []gateway.Event // Seq is given by the store
 	Bodies   map[string][]byte
-	Consumed []string // keys of signals that need not be seen again
-	At       time.Time
+	Consumed []string // keys of signals that need not be seen again; their bodies go, their digests stay
+	// Erase names bodies that go while their digests stay.
+	Erase []string
+	// Remove ends the item with everything that belongs to it; State and the rest do not matter.
+	Remove bool
+	At     time.Time
 }
 
 // A Query selects items; empty fields select all.
@@ -183,8 +203,10 @@ type Query struct {
 	Citizen CitizenKey
 	Shard   string
 	State   gateway.State
-	Cursor  string
-	Limit   int // 0 means 50
+	// DueBefore selects what should have been worked on before that instant.
+	DueBefore time.Time
+	Cursor    string
+	Limit     int // 0 means 50
 }
 
 // Stats is the store's own account.
