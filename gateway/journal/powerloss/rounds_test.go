@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,5 +197,55 @@ func TestPowerLossFindsAMissingSync(t *testing.T) {
 				t.Error("nothing is found missing: the rounds do not see a missing sync")
 			}
 		})
+	}
+}
+
+// A process that is killed between writing its commit and syncing it leaves a request that the
+// next process can read. Before that one answers for it, it must be on disk: the portal that
+// repeats itself gets a receipt for it.
+func TestWhatAKilledProcessLeftIsOnDiskBeforeItIsServed(t *testing.T) {
+	var armed atomic.Bool
+	reached, release := make(chan struct{}), make(chan struct{})
+	back := t.TempDir()
+	d, at := mount(t, powerloss.Config{Dir: back, Syncing: func(name string) bool {
+		if name != "journal.db-wal" || !armed.CompareAndSwap(true, false) {
+			return true
+		}
+		close(reached)
+		<-release
+		return false
+	}})
+	o := order{Store: "sqlite", Where: filepath.Join(at, "data"), First: 1, Once: true}
+	killed := spawn(t, o)
+	if a := killed.first(t); a.Op != "ready" {
+		t.Fatalf("%+v", a)
+	}
+	armed.Store(true)
+	must(t, killed.goOn())
+	select {
+	case <-reached:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the commit was not synced")
+	}
+	must(t, killed.cmd.Process.Kill())
+	close(release)
+	killed.kill()
+	for a := range killed.acks {
+		t.Fatalf("acknowledged before it was synced: %+v", a)
+	}
+
+	id := item(1).ID
+	next := spawn(t, order{Store: "sqlite", Where: o.Where, Look: &id})
+	served := next.first(t)
+	must(t, d.Cut())
+	next.kill()
+	if served.Op != "found" {
+		t.Fatalf("the next process does not see what was written, so the test proves nothing: %+v", served)
+	}
+	s, err := openStore(order{Store: "sqlite", Where: filepath.Join(back, "data")})
+	must(t, err)
+	defer s.Close()
+	if _, err := s.Get(t.Context(), id); err != nil {
+		t.Errorf("it was served, and the power took it: %v", err)
 	}
 }

@@ -213,7 +213,10 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: the file %s is damaged (%s): restore a backup", file, firstOf(err, answer))
 	}
 	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
-	if _, err := s.write.Exec("UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE leased = 1"); err != nil {
+	// The heartbeat makes sure that there is a commit: a process that was killed may have left a
+	// last one in the WAL that it did not sync any more, and nobody must be served what the power
+	// can still take.
+	if _, err := s.write.Exec("BEGIN IMMEDIATE; UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE leased = 1; UPDATE heartbeat SET n = n + 1; COMMIT"); err != nil {
 		return fmt.Errorf("journal: free the leases in %s: %w", file, err)
 	}
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
