@@ -249,3 +249,25 @@ func TestWhatAKilledProcessLeftIsOnDiskBeforeItIsServed(t *testing.T) {
 		t.Errorf("it was served, and the power took it: %v", err)
 	}
 }
+
+// The same of a segment file that a killed process has made and not named durably: the bodies
+// that the next process puts there must not go with its name.
+func TestASegmentThatAKilledProcessMadeIsNamedDurably(t *testing.T) {
+	back := t.TempDir()
+	d, at := mount(t, powerloss.Config{Dir: back})
+	bodies := filepath.Join(at, "data", "bodies")
+	must(t, os.MkdirAll(bodies, 0o700))
+	syncDir(t, at)
+	syncDir(t, filepath.Dir(bodies))
+	put(t, filepath.Join(bodies, "00000001.seg"), "", false, false)
+	w := spawn(t, order{Store: "sqlite", Where: filepath.Join(at, "data"), First: 1, Once: true})
+	must(t, w.goOn())
+	if a, b := w.first(t), w.first(t); a.Op != "ready" || b.Op != "create" {
+		t.Fatalf("%+v, %+v", a, b)
+	}
+	must(t, d.Cut())
+	w.kill()
+	if lost := reopened(t, filepath.Join(back, "data"), order{Store: "sqlite"}, []ack{{Op: "create", N: 1}}); len(lost) > 0 {
+		t.Error(lost)
+	}
+}
