@@ -63,6 +63,10 @@ func openSegments(dir string) (*segments, error) {
 	if s.n == 0 {
 		return s, s.begin()
 	}
+	// A process that was killed may have made the last segment and not synced its name.
+	if err := syncDir(dir); err != nil {
+		return nil, err
+	}
 	if s.cur, err = os.OpenFile(s.file(s.n), os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return nil, err
 	}

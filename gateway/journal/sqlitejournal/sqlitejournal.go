@@ -167,7 +167,7 @@ func Open(c Config) (*Store, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := makeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(c.Dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -236,7 +236,10 @@ func (s *Store) open(file string) error {
 		}
 	}
 	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
-	if _, err := s.write.Exec("UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE shard IN (SELECT DISTINCT shard FROM item) AND leased = 1 AND wake IS NOT NULL"); err != nil {
+	// The heartbeat makes sure that there is a commit: a process that was killed may have left a
+	// last one in the WAL that it did not sync any more, and nobody must be served what the power
+	// can still take.
+	if _, err := s.write.Exec("BEGIN IMMEDIATE; UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE shard IN (SELECT DISTINCT shard FROM item) AND leased = 1 AND wake IS NOT NULL; UPDATE heartbeat SET n = n + 1; COMMIT"); err != nil {
 		return fmt.Errorf("journal: free the leases in %s: %w", file, err)
 	}
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
@@ -278,6 +281,37 @@ func firstOf(err error, s string) string {
 		return err.Error()
 	}
 	return s
+}
+
+// makeDir makes a directory and those above it, and syncs the entries that name them: a journal
+// in a directory that the disk does not know is gone with the power.
+func makeDir(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := makeDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return syncDir(filepath.Dir(dir))
+	}
+	if err == nil && !info.IsDir() {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return err
+	}
+	// It may be there since a process that was ended before it could sync. Where the directory
+	// above cannot be read, an operator made this one.
+	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func syncDir(dir string) error {
