@@ -1,0 +1,43 @@
+package redisjournal_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/journal/journaltest"
+	"egov-gateway/gateway/journal/redisjournal"
+)
+
+func contains(s, part string) bool { return strings.Contains(s, part) }
+
+// Each test of the suite has a journal of its own, by its name, in one Redis.
+func maker(urls ...string) journaltest.Maker {
+	var n atomic.Int64
+	return func(t *testing.T) (journal.Store, func() journal.Store) {
+		t.Helper()
+		c := redisjournal.Config{Redis: urls, Name: fmt.Sprintf("suite %d", n.Add(1))}
+		open := func() journal.Store {
+			s, err := redisjournal.Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		return open(), open
+	}
+}
+
+func TestConformanceOnOneServer(t *testing.T) {
+	journaltest.Run(t, maker(newServer(t).url()))
+}
+
+func TestConformanceOnACluster(t *testing.T) {
+	var urls []string
+	for _, s := range newCluster(t) {
+		urls = append(urls, s.url())
+	}
+	journaltest.Run(t, maker(urls...))
+}
