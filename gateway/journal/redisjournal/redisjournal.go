@@ -150,4 +150,3 @@ func (s *Store) Close() error {
 	s.calls.Wait()
 	return s.redis.Close()
 }
-
