@@ -77,11 +77,15 @@ func lane(shard string, citizen journal.CitizenKey, service string) string {
 	return word(shard) + ":" + word(string(citizen)) + ":" + word(service)
 }
 
-func micro(t time.Time) string {
+// micro is an instant as the scripts get it: digits, because Lua would round them in words.
+func micro(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
+
+// wakeTime is "" when nothing is planned.
+func wakeTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return strconv.FormatInt(t.UnixMicro(), 10)
+	return micro(t)
 }
 
 func fromMicro(s string) (time.Time, error) {

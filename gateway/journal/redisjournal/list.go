@@ -3,6 +3,7 @@ package redisjournal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -224,6 +225,9 @@ func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
 		return journal.Stats{}, err
 	}
 	defer end()
+	if err := errors.Join(s.guard.writable(), s.guard.room()); err != nil {
+		return journal.Stats{}, err
+	}
 	if err := s.redis.Incr(ctx, s.redis.beat).Err(); err != nil {
 		return journal.Stats{}, unavailable("stats", err)
 	}

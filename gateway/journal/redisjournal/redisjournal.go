@@ -4,11 +4,11 @@ package redisjournal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway/journal"
 )
@@ -21,7 +21,9 @@ const (
 	DefaultReplicaWait = time.Second
 	DefaultAuditKeep   = 100_000
 	DefaultKeep        = 48 * time.Hour
+	DefaultCheckEvery  = 5 * time.Second
 	dialTimeout        = time.Second
+	openTimeout        = 30 * time.Second
 )
 
 // Config says where the journal lies.
@@ -42,8 +44,17 @@ type Config struct {
 	Replicas int
 	// ReplicaWait bounds that wait. 0 means DefaultReplicaWait.
 	ReplicaWait time.Duration
+	// Dir is a directory on this gateway's own disk for its accept journal; one process at a time.
+	// Required.
+	Dir string
 	// Keep is how long this gateway remembers what it accepted. 0 means DefaultKeep.
 	Keep time.Duration
+	// CheckEvery is how often Redis' durability is examined, beside each new connection. 0 means
+	// DefaultCheckEvery.
+	CheckEvery time.Duration
+	// AcceptLoss lets the journal work on a Redis that may lose what it acknowledged. It is the
+	// operator's choice, and the log says so.
+	AcceptLoss bool
 	// AuditKeep is how many refusals at the door are kept. 0 means DefaultAuditKeep.
 	AuditKeep int64
 
@@ -58,7 +69,14 @@ type Store struct {
 	cfg    Config
 	prefix string
 	lua    scripts
-	redis  *link
+	redis  *link // for the calls: its connections are checked
+	probe  *link // for the watch, which checks
+	guard  *guard
+
+	accepts  *accepts
+	restored atomic.Int64  // entries put back since the start
+	stop     chan struct{} // closed to end the watch
+	watched  chan struct{} // closed when it has ended
 
 	mu     sync.Mutex // guards closed against new calls
 	closed bool
@@ -76,10 +94,14 @@ func (c *Config) fill() error {
 	if len(c.Redis) == 0 {
 		return errors.New("journal: Config.Redis is required")
 	}
+	if c.Dir == "" {
+		return errors.New("journal: Config.Dir is required")
+	}
 	setDefault(&c.Name, DefaultName)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.Connections, DefaultConnections)
 	setDefault(&c.ReplicaWait, DefaultReplicaWait)
+	setDefault(&c.CheckEvery, DefaultCheckEvery)
 	setDefault(&c.Keep, DefaultKeep)
 	setDefault(&c.AuditKeep, DefaultAuditKeep)
 	if c.Now == nil {
@@ -98,20 +120,65 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-// Open opens the journal.
-func Open(c Config) (*Store, error) {
+// Open opens the journal. It asks Redis whether it is durable, and compares what this gateway
+// accepted in the last Config.Keep with what Redis holds if that is not the Redis of the last
+// time. The errors are sentences for an operator: Redis cannot be reached, may lose what it
+// acknowledges, and which setting says so.
+func Open(c Config) (_ *Store, err error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
-	lua, err := loadScripts()
+	s := &Store{cfg: c, prefix: c.prefix(), stop: make(chan struct{}), watched: make(chan struct{}),
+		guard: &guard{acceptLoss: c.AcceptLoss, kick: make(chan struct{}, 1)}}
+	if s.lua, err = loadScripts(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			s.shut() //nolint:errcheck // the first error is the one to tell
+		}
+	}()
+	cluster, err := c.isCluster(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: c, prefix: c.prefix(), lua: lua}
-	if s.redis, err = c.dial(len(c.Redis) > 1, func(context.Context, *redis.Conn) error { return nil }); err != nil {
+	if s.probe, err = c.dial(cluster, nil); err != nil {
 		return nil, err
 	}
+	if s.redis, err = c.dial(cluster, s.guard.connected); err != nil {
+		return nil, err
+	}
+	if s.accepts, err = openAccepts(c.Dir, c.Now); err != nil {
+		return nil, err
+	}
+	if s.guard.admitted, err = s.accepts.admitted(ctx); err != nil {
+		return nil, fmt.Errorf("journal: the accept journal in %s: %w", c.Dir, err)
+	}
+	if err := s.check(context.Background()); err != nil {
+		return nil, err
+	}
+	if err := s.putBack(context.Background(), true, c.Now()); err != nil {
+		return nil, fmt.Errorf("journal: put back what was accepted: %w", err)
+	}
+	s.weigh(ctx)
+	go s.watch()
 	return s, nil
+}
+
+func (s *Store) shut() error {
+	var errs []error
+	if s.redis != nil {
+		errs = append(errs, s.redis.Close())
+	}
+	if s.accepts != nil {
+		errs = append(errs, s.accepts.close())
+	}
+	if s.probe != nil {
+		errs = append(errs, s.probe.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // key is one of the journal's keys.
@@ -148,5 +215,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.calls.Wait()
-	return s.redis.Close()
+	close(s.stop)
+	<-s.watched
+	return s.shut()
 }

@@ -24,8 +24,34 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		return journal.Item{}, err
 	}
 	defer end()
+	if err := s.guard.writable(); err != nil {
+		return journal.Item{}, err
+	}
+	if err := s.guard.room(); err != nil {
+		return journal.Item{}, err
+	}
+	data, err := json.Marshal(n)
+	if err != nil {
+		return journal.Item{}, err
+	}
+	entry, err := s.accepts.keep(entryCreate, string(n.ID), "", data, false)
+	if err != nil {
+		return journal.Item{}, err
+	}
 	it, _, err := s.create(ctx, s.redis, n, false)
+	s.settle(entry, err, err == nil || errors.Is(err, journal.ErrDuplicate))
 	return it, err
+}
+
+// settle notes what became of an entry: what Redis certainly has not, the caller is told so.
+// What nobody knows stays open.
+func (s *Store) settle(entry int64, err error, kept bool) {
+	switch {
+	case kept:
+		s.accepts.settle(entry, entryKept)
+	case errors.Is(err, journal.ErrReplay), errors.Is(err, journal.ErrNotFound), unwritten(err):
+		s.accepts.settle(entry, entryVoid)
+	}
 }
 
 // create runs the script over l; again is for a replay, which does not bring back what was
@@ -47,7 +73,7 @@ func (s *Store) create(ctx context.Context, l *link, n journal.New, again bool) 
 	id, shard, lane, state := string(n.ID), word(n.Shard), lane(n.Shard, n.Citizen, n.Service), string(gateway.StateAccepted)
 	keys := []string{s.key(keyItem, id), s.key(keyBodies, id), s.key(keyMessage, messageKey(n.Portal, n.MessageID)), s.key(keyGone, id), s.key(keyDue, shard),
 		s.key(keyState, state, ":", shard), s.key(keyCitizen, word(string(n.Citizen))), s.key(keyLane, state, ":", lane), s.key(keySeq), s.key(keyShards)}
-	args := []any{s.prefix, id, hex.EncodeToString(n.Content[:]), micro(n.Created), micro(n.Wake), shard, lane, fixed, state, n.Doc, events, replay}
+	args := []any{s.prefix, id, hex.EncodeToString(n.Content[:]), micro(n.Created), wakeTime(n.Wake), shard, lane, fixed, state, n.Doc, events, replay}
 	notes := make(map[string]journal.BodyNote, len(n.Bodies))
 	for name, data := range n.Bodies {
 		note := newNote(data)
@@ -98,6 +124,9 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 		return nil, err
 	}
 	defer end()
+	if err := s.guard.writable(); err != nil {
+		return nil, err
+	}
 	var mark [16]byte
 	rand.Read(mark[:]) //nolint:errcheck // never fails
 	token, until := hex.EncodeToString(mark[:]), o.Now.Add(o.Lease)
@@ -190,6 +219,9 @@ func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) e
 		return err
 	}
 	defer end()
+	if err := s.guard.writable(); err != nil {
+		return err
+	}
 	var answer []any
 	if st.Remove {
 		answer, err = s.remove(ctx, l, st)
@@ -212,7 +244,7 @@ func (s *Store) advance(ctx context.Context, l journal.Lease, st journal.Step) (
 	}
 	id := string(l.Item.ID)
 	keys := []string{s.key(keyItem, id), s.key(keyBodies, id), s.key(keyInbox, id), s.key(keyFinish), s.key(keyTrash)}
-	args := []any{s.prefix, id, l.Item.Version, l.Token, string(st.State), st.Attempt, micro(st.Wake), st.Doc, micro(st.At), events, len(l.Inbox), len(st.Consumed)}
+	args := []any{s.prefix, id, l.Item.Version, l.Token, string(st.State), st.Attempt, wakeTime(st.Wake), st.Doc, micro(st.At), events, len(l.Inbox), len(st.Consumed)}
 	for _, key := range st.Consumed {
 		args = append(args, key)
 	}
@@ -241,7 +273,19 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		return journal.Signal{}, false, err
 	}
 	defer end()
+	if err := s.guard.writable(); err != nil {
+		return journal.Signal{}, false, err
+	}
+	data, err := json.Marshal(keptSignal{id, g})
+	if err != nil {
+		return journal.Signal{}, false, err
+	}
+	entry, err := s.accepts.keep(entrySignal, string(id), g.Key, data, true)
+	if err != nil {
+		return journal.Signal{}, false, err
+	}
 	first, fresh, _, err := s.signal(ctx, s.redis, id, g)
+	s.settle(entry, err, err == nil)
 	return first, fresh, err
 }
 
@@ -337,6 +381,9 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 		return err
 	}
 	defer end()
+	if err := s.guard.writable(); err != nil {
+		return err
+	}
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -61,7 +61,7 @@ func (c *Config) dial(cluster bool, connected func(context.Context, *redis.Conn)
 	}
 	o := &redis.UniversalOptions{Addrs: []string{first.Addr}, DB: first.DB, Username: first.Username, Password: first.Password, TLSConfig: first.TLSConfig,
 		OnConnect: connected, MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout,
-		PoolSize: c.Connections, PoolTimeout: c.Timeout, DisableIdentity: true, ContextTimeoutEnabled: true, IsClusterMode: cluster,
+		Protocol: 2, PoolSize: c.Connections, PoolTimeout: c.Timeout, DisableIdentity: true, ContextTimeoutEnabled: true, IsClusterMode: cluster,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if c.Password != "" {
 		o.Password = c.Password
@@ -164,7 +164,7 @@ func unavailable(doing string, err error) error {
 		return err
 	}
 	if redis.HasErrorPrefix(err, "OOM") {
-		return gateway.Errorf(gateway.JournalFull, "%s: the memory of Redis is used up (maxmemory)", doing)
+		return gateway.Errorf(gateway.JournalFull, "%s: the memory of Redis is used up (maxmemory): %w", doing, err)
 	}
 	return gateway.Errorf(gateway.JournalUnavailable, "%s: %w", doing, err)
 }
@@ -178,7 +178,8 @@ func unwritten(err error) bool {
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, errNotAdmitted) {
 		return true
 	}
-	return strings.Contains(err.Error(), "dial tcp")
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && dial.Op == "dial"
 }
 
 // texts turns Redis' list of fields and values into a map.
