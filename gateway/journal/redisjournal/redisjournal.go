@@ -15,15 +15,16 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultName        = "journal"
-	DefaultTimeout     = 5 * time.Second // an fsync on a busy disk may take long; a dead server is found sooner
-	DefaultConnections = 64
-	DefaultReplicaWait = time.Second
-	DefaultAuditKeep   = 100_000
-	DefaultKeep        = 48 * time.Hour
-	DefaultCheckEvery  = 5 * time.Second
-	dialTimeout        = time.Second
-	openTimeout        = 30 * time.Second
+	DefaultName         = "journal"
+	DefaultTimeout      = 5 * time.Second // an fsync on a busy disk may take long; a dead server is found sooner
+	DefaultConnections  = 64
+	DefaultReplicaWait  = time.Second
+	DefaultAuditKeep    = 100_000
+	DefaultKeep         = 48 * time.Hour
+	DefaultArchiveAfter = 24 * time.Hour
+	DefaultCheckEvery   = 5 * time.Second
+	dialTimeout         = time.Second
+	openTimeout         = 30 * time.Second
 )
 
 // Config says where the journal lies.
@@ -55,6 +56,12 @@ type Config struct {
 	// AcceptLoss lets the journal work on a Redis that may lose what it acknowledged. It is the
 	// operator's choice, and the log says so.
 	AcceptLoss bool
+	// Archive is a directory on storage that all gateways of this journal share. The bodies of
+	// finished requests go there. "" keeps them in Redis.
+	Archive string
+	// ArchiveAfter is how long a request must be closed, and no work be planned for. 0 means
+	// DefaultArchiveAfter.
+	ArchiveAfter time.Duration
 	// AuditKeep is how many refusals at the door are kept. 0 means DefaultAuditKeep.
 	AuditKeep int64
 
@@ -74,6 +81,7 @@ type Store struct {
 	guard  *guard
 
 	accepts  *accepts
+	archive  *archive      // nil without one
 	restored atomic.Int64  // entries put back since the start
 	stop     chan struct{} // closed to end the watch
 	watched  chan struct{} // closed when it has ended
@@ -101,6 +109,7 @@ func (c *Config) fill() error {
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.Connections, DefaultConnections)
 	setDefault(&c.ReplicaWait, DefaultReplicaWait)
+	setDefault(&c.ArchiveAfter, DefaultArchiveAfter)
 	setDefault(&c.CheckEvery, DefaultCheckEvery)
 	setDefault(&c.Keep, DefaultKeep)
 	setDefault(&c.AuditKeep, DefaultAuditKeep)
@@ -153,6 +162,11 @@ func Open(c Config) (_ *Store, err error) {
 	if s.accepts, err = openAccepts(c.Dir, c.Now); err != nil {
 		return nil, err
 	}
+	if c.Archive != "" {
+		if s.archive, err = openArchive(c.Archive); err != nil {
+			return nil, err
+		}
+	}
 	if s.guard.admitted, err = s.accepts.admitted(ctx); err != nil {
 		return nil, fmt.Errorf("journal: the accept journal in %s: %w", c.Dir, err)
 	}
@@ -177,6 +191,9 @@ func (s *Store) shut() error {
 	}
 	if s.probe != nil {
 		errs = append(errs, s.probe.Close())
+	}
+	if s.archive != nil {
+		errs = append(errs, s.archive.root.Close())
 	}
 	return errors.Join(errs...)
 }

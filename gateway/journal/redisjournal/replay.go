@@ -203,6 +203,7 @@ func (s *Store) watch() {
 	defer every.Stop()
 	defer room.Stop()
 	var pruned time.Time
+	orphaned := time.Now()
 	for {
 		full := false
 		select {
@@ -234,12 +235,30 @@ func (s *Store) watch() {
 		if err := s.putBack(ctx, true, s.cfg.Now().Add(-3*s.cfg.Timeout)); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("settle what was left open", "error", err)
 		}
-		if now := time.Now(); now.Sub(pruned) > time.Minute {
+		if now := time.Now(); now.Sub(pruned) > sweepEvery {
 			pruned = now
 			if open, err := s.accepts.prune(ctx, s.cfg.Now().Add(-s.cfg.Keep)); err != nil || open > 0 {
 				s.cfg.Log.Error("prune the accept journal", "never_answered", open, "error", err)
 			}
+			s.tidy(ctx, &orphaned)
 		}
+	}
+}
+
+// tidy moves what is finished to the archive, and once a day looks for what was left there.
+func (s *Store) tidy(ctx context.Context, orphaned *time.Time) {
+	n, err := s.sweep(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.Error("archive", "archived", n, "error", err)
+	} else if n > 0 {
+		s.cfg.Log.Info("archived", "requests", n)
+	}
+	if time.Since(*orphaned) < orphanEvery {
+		return
+	}
+	*orphaned = time.Now()
+	if n, err := s.orphans(ctx); err != nil || n > 0 {
+		s.cfg.Log.Warn("files in the archive that nothing named", "deleted", n, "error", err)
 	}
 }
 

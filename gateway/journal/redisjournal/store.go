@@ -234,6 +234,7 @@ func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) e
 	if text(answer, 0) != "kept" {
 		return journal.ErrLeaseLost
 	}
+	s.erase(ctx, st)
 	return nil
 }
 
@@ -418,5 +419,3 @@ func (s *Store) Recent(ctx context.Context, limit int) ([]journal.AuditEntry, er
 	}
 	return all, nil
 }
-
-func (s *Store) readArchived(string) ([]byte, error) { return nil, errors.New("no archive") }
