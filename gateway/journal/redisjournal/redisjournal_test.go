@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/redisjournal"
@@ -55,3 +56,5 @@ func TestConformanceOnACluster(t *testing.T) {
 	}
 	journaltest.Run(t, maker(urls...))
 }
+
+func replaceID(s string, id gateway.RequestID) string { return strings.ReplaceAll(s, "ID", string(id)) }

@@ -62,7 +62,7 @@ if state ~= it[6] then
 	redis.call('ZREM', prefix .. 'or:' .. it[6] .. ':' .. it[5], member)
 	redis.call('ZADD', prefix .. 'or:' .. state .. ':' .. it[5], score, member)
 end
-if state == 'closed' then
+if state == 'closed' or state == 'erased' then
 	redis.call('ZADD', KEYS[4], at, member)
 else
 	redis.call('ZREM', KEYS[4], member)
