@@ -38,7 +38,6 @@ import (
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
@@ -53,7 +52,7 @@ import (
 
 // A service is the running gateway: the only place where all parts meet.
 type service struct {
-	store   *sqlitejournal.Store
+	store   store
 	checker *revocation.Checker
 	shared  io.Closer // nil without shared evidence
 	engine  *pipeline.Engine
@@ -75,7 +74,7 @@ type builder struct {
 	texts    *message.Catalogue
 	key      *xmlsig.Key
 	secret   []byte
-	store    *sqlitejournal.Store
+	store    store
 	copies   *attachment.Store
 	anchors  atomic.Pointer[[]trust.Anchor]
 	shared   io.Closer
@@ -251,7 +250,7 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 }
 
 func (b *builder) journal() (err error) {
-	if b.store, err = sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log}); err != nil {
+	if b.store, err = b.openStore(); err != nil {
 		return err
 	}
 	b.copies, err = attachment.Open(b.c.attachmentsDir())

@@ -275,3 +275,6 @@ func (s *Store) weigh(ctx context.Context) {
 		s.guard.weigh(one)
 	}
 }
+
+// Restored returns how many requests and messages were put back since the start.
+func (s *Store) Restored() int64 { return s.restored.Load() }
