@@ -38,7 +38,6 @@ import (
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
@@ -50,12 +49,6 @@ import (
 	"egov-gateway/gateway/xmlsig"
 	"egov-gateway/schemas"
 )
-
-// A store is what the service needs of a journal.
-type store interface {
-	journal.Store
-	journal.Audit
-}
 
 // A service is the running gateway: the only place where all parts meet.
 type service struct {
@@ -256,14 +249,12 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 	return all[0], nil
 }
 
-func (b *builder) journal() error {
-	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log})
-	if err != nil {
+func (b *builder) journal() (err error) {
+	if b.store, err = b.openStore(); err != nil {
 		return err
 	}
-	b.store = s
 	if b.wrap != nil {
-		b.store = b.wrap(s)
+		b.store = b.wrap(b.store)
 	}
 	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err
