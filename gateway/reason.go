@@ -225,6 +225,8 @@ const (
 	MethodNotAllowed Reason = "door.method"
 	// NotFound: no such request, or not visible to the asker.
 	NotFound Reason = "door.not_found"
+	// Erased: the time to keep the document has passed; its digest remains.
+	Erased Reason = "door.erased"
 	// ReplayConflict: the message id was used before with other content.
 	ReplayConflict Reason = "door.replay_conflict"
 	// Overload: a bound is reached; try again later.
@@ -311,7 +313,7 @@ var classes = map[Reason]Class{
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
 	OperatorUnauthenticated: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
-	NotFound: Permanent, ReplayConflict: Permanent, Overload: Retry,
+	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,
 	ProviderUnavailable: Retry, ProviderRejected: Operator, ResultMismatch: Permanent, ResultConflict: Permanent,

@@ -29,6 +29,10 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
+	// Journal moves the journal into Redis, for several gateways.
+	Journal JournalConfig `yaml:"journal"`
+	// Attachments is the directory of the attached documents; "" means attachments inside Data.
+	Attachments string `yaml:"attachments"`
 	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
 	// those inside the program; "" means those.
 	Schemas string `yaml:"schemas"`
@@ -199,6 +203,9 @@ func (c *Config) check() error {
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
 	}
+	if err := c.Journal.check(); err != nil {
+		errs = append(errs, err)
+	}
 	if len(c.Trust) == 0 {
 		errs = append(errs, errors.New("trust: at least one anchor is needed"))
 	}
@@ -242,6 +249,16 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// attachments is where the attached documents of the journal in data lie by default.
+func attachments(data string) string { return filepath.Join(data, "attachments") }
+
+func (c *Config) attachmentsDir() string {
+	if c.Attachments != "" {
+		return c.path(c.Attachments)
+	}
+	return attachments(c.path(c.Data))
 }
 
 func (c *Config) path(p string) string {

@@ -30,6 +30,7 @@ import (
 	"egov-gateway/adapters/register"
 	"egov-gateway/adapters/socialpayments"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/cabinet"
 	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/enrich"
@@ -37,7 +38,6 @@ import (
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
@@ -49,12 +49,6 @@ import (
 	"egov-gateway/gateway/xmlsig"
 	"egov-gateway/schemas"
 )
-
-// A store is what the service needs of a journal.
-type store interface {
-	journal.Store
-	journal.Audit
-}
 
 // A service is the running gateway: the only place where all parts meet.
 type service struct {
@@ -82,6 +76,7 @@ type builder struct {
 	key      *xmlsig.Key
 	secret   []byte
 	store    store
+	copies   *attachment.Store
 	anchors  atomic.Pointer[[]trust.Anchor]
 	shared   io.Closer
 	checker  *revocation.Checker
@@ -132,7 +127,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
-	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
+	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Documents: b.copies, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +141,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
-	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Key: b.key, Secret: b.secret,
+	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
 	if err != nil {
 		return nil, err
@@ -192,6 +187,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	})
 	s.wg.Go(func() { s.engine.Run(ctx) })
 	s.wg.Go(func() { b.reloadOnHangup(ctx) })
+	s.wg.Go(func() { b.sweep(ctx) })
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
 	return s, nil
 }
@@ -253,16 +249,42 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 	return all[0], nil
 }
 
-func (b *builder) journal() error {
-	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed})
-	if err != nil {
+func (b *builder) journal() (err error) {
+	if b.store, err = b.openStore(); err != nil {
 		return err
 	}
-	b.store = s
 	if b.wrap != nil {
-		b.store = b.wrap(s)
+		b.store = b.wrap(b.store)
 	}
-	return nil
+	b.copies, err = attachment.Open(b.c.attachmentsDir())
+	return err
+}
+
+// orphanAge is how long documents wait for the acceptance they belong to.
+const orphanAge = 24 * time.Hour
+
+// sweep takes away documents whose acceptance a crash cut off, once a day.
+func (b *builder) sweep(ctx context.Context) {
+	for {
+		n, err := b.copies.Sweep(time.Now().Add(-orphanAge), func(id gateway.RequestID) (bool, error) {
+			_, err := b.store.Get(ctx, id)
+			if errors.Is(err, journal.ErrNotFound) {
+				return false, nil
+			}
+			return true, err
+		})
+		if err != nil && ctx.Err() == nil {
+			b.log.Error("sweep attachments", "error", err)
+		}
+		if n > 0 {
+			b.log.Info("swept documents of requests that were never accepted", "requests", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(orphanAge):
+		}
+	}
 }
 
 // open verifies the stored request again before its fields are used.

@@ -77,7 +77,7 @@ func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
 	if p.Records == nil {
 		p.Records = []gateway.FactNote{}
 	}
-	if p.Result != nil {
+	if p.Result != nil && it.State != gateway.StateErased {
 		p.ResultURL = d.statusURL(it.ID) + "/result"
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -96,8 +96,11 @@ func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	b, err := d.c.Journal.Body(r.Context(), it.ID, name)
-	if errors.Is(err, journal.ErrNotFound) {
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
 		err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+	case errors.Is(err, journal.ErrErased):
+		err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
 	}
 	if err != nil {
 		d.problem(w, r, err)
