@@ -22,6 +22,7 @@ CREATE TABLE item (
   bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
+CREATE INDEX item_order   ON item(citizen, service, shard, state);
 CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 CREATE INDEX item_state   ON item(shard, state);
 CREATE TABLE inbox (

@@ -1,6 +1,7 @@
 package sqlitejournal_test
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -305,5 +306,39 @@ func TestAClockThatWasAheadPutsNothingOff(t *testing.T) {
 				t.Errorf("%d can be claimed under the right clock, want %d", len(ls), want)
 			}
 		})
+	}
+}
+
+// One citizen who floods the gateway must not slow the work for the others: whether an older
+// request is on the way is found in an index, not by reading all that the citizen ever sent.
+func TestTheOrderOfACitizensRequestsIsFoundInAnIndex(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`EXPLAIN QUERY PLAN SELECT seq FROM item WHERE shard = 's' AND leased = 0 AND wake <= 9 AND NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen
+		AND older.seq < item.seq AND older.service = item.service AND older.shard = item.shard AND older.state IN ('accepted', 'enriched')) ORDER BY wake LIMIT 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, none int
+		var text string
+		if err := rows.Scan(&id, &parent, &none, &text); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, text)
+	}
+	if all := strings.Join(plan, "; "); !strings.Contains(all, "item_order (citizen=? AND service=? AND shard=? AND state=? AND rowid<?)") {
+		t.Errorf("the plan is %s", all)
 	}
 }
