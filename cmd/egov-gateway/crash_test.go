@@ -136,6 +136,9 @@ func TestCrashCampaign(t *testing.T) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
+			if *crashTime == 0 {
+				t.Parallel() // mostly they wait
+			}
 			p := tt.plan
 			p.seed, p.length, p.drain, p.open = fromClock(*crashSeed), 14*time.Second, 2*time.Minute, *crashOpen
 			if *crashTime > 0 {

@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"modernc.org/sqlite"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
+	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
 )
 
@@ -26,12 +28,13 @@ const runAsWriter = "POWERLOSS_WRITER"
 
 // An order is what a writer process is to do.
 type order struct {
-	Store   string // "sqlite"
-	Where   string // directory of the journal, or address
+	Store   string // "sqlite" or "redis"
+	Where   string // directory of the journal, or of the accept journal
+	Redis   string // address
 	Seed    uint64
 	First   int // number of the first new item
 	Writers int
-	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL
+	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL, or appendfsync everysec
 	Look    *gateway.RequestID // look for this item instead, and say whether it is there
 	Once    bool               // wait for the end of the input, then create one item
 }
@@ -80,9 +83,17 @@ func openStore(o order) (journal.Store, error) {
 	switch o.Store {
 	case "sqlite":
 		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where})
+	case "redis":
+		redis.SetLogger(quiet{})
+		return redisjournal.Open(redisjournal.Config{Redis: []string{"redis://" + o.Redis}, Dir: o.Where, AcceptLoss: o.Normal, Timeout: time.Second})
 	}
 	return nil, fmt.Errorf("no store %q", o.Store)
 }
+
+// quiet keeps the client's talk about lost connections out of the test's output.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // write is the writer process: it tells out of every call that the store has answered.
 func write(o order, out io.Writer) {
@@ -93,7 +104,7 @@ func write(o order, out io.Writer) {
 		defer mu.Unlock()
 		out.Write(append(b, '\n')) //nolint:errcheck // who asked is gone
 	}
-	if o.Normal {
+	if o.Normal && o.Store == "sqlite" {
 		sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
 			_, err := c.ExecContext(context.Background(), "PRAGMA synchronous=NORMAL", nil)
 			return err
