@@ -168,6 +168,9 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 		return nil, nil
 	}
 	now, until := o.Now.UnixMicro(), o.Now.Add(o.Lease)
+	if err := s.setBack(ctx, o.Now, o.Lease); err != nil {
+		return nil, err
+	}
 	// An idle look costs no transaction.
 	due, err := s.anyDue(ctx, o.Shards, now)
 	if err != nil || !due {

@@ -22,6 +22,7 @@ CREATE TABLE item (
   bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
+CREATE INDEX item_order   ON item(citizen, service, shard, state);
 CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 -- One citizen's requests that were not delivered yet: whom the order of acceptance concerns.
 CREATE INDEX item_early   ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');

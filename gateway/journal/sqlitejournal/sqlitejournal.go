@@ -77,8 +77,9 @@ type Store struct {
 	done  chan struct{} // closed when the writer has ended
 	stop  chan struct{} // closed to end the checkpoints
 
-	full  atomic.Bool // less than MinFree is left
-	tally tally
+	full    atomic.Bool  // less than MinFree is left
+	claimed atomic.Int64 // when the last Claim was made, by its caller's clock, in microseconds
+	tally   tally
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
