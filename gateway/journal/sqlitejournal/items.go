@@ -225,9 +225,15 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 // those whose lease has ended, so that a long queue is never sorted.
 func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	ordered := ""
-	if n := len(o.Ordered); n > 0 {
-		ordered = " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
-			" AND older.service = item.service AND older.shard = item.shard AND older.state IN (" + marks(n) + ")))"
+	if len(o.Ordered) > 0 {
+		// Written out, because only then the index item_early can be used.
+		var quoted []string
+		for _, st := range o.Ordered {
+			quoted = append(quoted, "'"+strings.ReplaceAll(string(st), "'", "''")+"'")
+		}
+		states := "(" + strings.Join(quoted, ", ") + ")"
+		ordered = " AND (state NOT IN " + states + " OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
+			" AND older.service = item.service AND older.shard = item.shard AND older.state IN " + states + "))"
 	}
 	var (
 		heads []string
@@ -236,15 +242,7 @@ func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	for _, shard := range o.Shards {
 		for leased := range 2 {
 			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?)")
-			args = append(args, shard, now)
-			if ordered != "" {
-				for range 2 {
-					for _, st := range o.Ordered {
-						args = append(args, string(st))
-					}
-				}
-			}
-			args = append(args, o.Max)
+			args = append(args, shard, now, o.Max)
 		}
 	}
 	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?", append(args, o.Max)
@@ -262,12 +260,10 @@ func (s *Store) openAll(all []left) ([]journal.Signal, error) {
 	return out, nil
 }
 
-func marks(n int) string { return strings.Repeat(", ?", n)[2:] }
-
 func (s *Store) anyDue(ctx context.Context, shards []string, now int64) (bool, error) {
 	for _, shard := range shards {
 		var one int
-		err := s.look.QueryRowContext(ctx, shard, now).Scan(&one)
+		err := s.reader(ctx, "SELECT 1 FROM item WHERE shard = ? AND leased IN (0, 1) AND wake IS NOT NULL AND wake <= ? LIMIT 1", shard, now).Scan(&one)
 		if err == nil {
 			return true, nil
 		}

@@ -60,6 +60,7 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		DROP INDEX item_wake;
 		CREATE INDEX item_order ON item(citizen, service, shard, state);
 		CREATE INDEX item_due ON item(shard, leased, wake) WHERE wake IS NOT NULL;
+		CREATE INDEX item_early ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
 		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;
 		UPDATE item SET wake = updated WHERE state = 'closed' AND wake IS NULL;`)
 	if err != nil {

@@ -24,6 +24,8 @@ CREATE TABLE item (
 CREATE INDEX item_citizen ON item(citizen, seq);
 CREATE INDEX item_order   ON item(citizen, service, shard, state);
 CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
+-- One citizen's requests that were not delivered yet: whom the order of acceptance concerns.
+CREATE INDEX item_early   ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
 CREATE INDEX item_state   ON item(shard, state);
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),

@@ -69,7 +69,9 @@ type Store struct {
 	conn *sql.Conn            // the writer's connection; used by the writer alone
 	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
 	buf  []byte               // the bodies of one group; used by the writer alone
-	look *sql.Stmt            // the idle look for due work of one shard
+
+	readsMu sync.Mutex
+	reads   map[string]*sql.Stmt // guarded by readsMu: prepared for the readers
 
 	calls chan *call
 	done  chan struct{} // closed when the writer has ended
@@ -252,9 +254,6 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.tally.apply(counts)
-	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND leased IN (0, 1) AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
-		return fmt.Errorf("journal: open %s: %w", file, err)
-	}
 	if s.conn, err = s.write.Conn(background); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
@@ -492,6 +491,9 @@ func (s *Store) shut() error {
 	}
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())
+	}
+	for _, st := range s.reads {
+		errs = append(errs, st.Close())
 	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
