@@ -147,6 +147,7 @@ type trial struct {
 	order   order
 	survive float64
 	syncing func(name string) bool
+	gone    bool // Redis comes back with nothing at all, so that only the accept journal remembers
 }
 
 // cutWhileWriting lets sixteen writers work on a disk and takes the power away, again and again;
@@ -169,12 +170,17 @@ func cutWhileWriting(t *testing.T, tr trial, rounds int) (lost []string, checks 
 		o.Where, o.Seed, o.First, o.Writers = filepath.Join(at, "data"), dice.Uint64(), 1_000_000*(round+1), 16
 		var server *redisServer
 		if o.Store == "redis" {
-			server = startRedis(t, filepath.Join(at, "redis"), o)
+			dir := filepath.Join(at, "redis")
+			if tr.gone {
+				dir = t.TempDir()
+			}
+			server = startRedis(t, dir, o)
 			o.Redis = server.address
-			// A server that has run for a while: its directories are known to the disk.
-			syncDir(t, at)
-			syncDir(t, filepath.Join(at, "redis"))
-			syncDir(t, filepath.Join(at, "redis", "appendonlydir"))
+			if !tr.gone { // a server that has run for a while: its directories are known to the disk
+				syncDir(t, at)
+				syncDir(t, dir)
+				syncDir(t, filepath.Join(dir, "appendonlydir"))
+			}
 		}
 		w := spawn(t, o)
 		if a := w.first(t); a.Op != "ready" {
@@ -201,6 +207,9 @@ func cutWhileWriting(t *testing.T, tr trial, rounds int) (lost []string, checks 
 			acks = append(acks, a)
 		}
 		must(t, d.Close())
+		if tr.gone {
+			acks = slices.DeleteFunc(acks, func(a ack) bool { return a.Op != "create" })
+		}
 		found := reopened(t, filepath.Join(back, "data"), tr.order, acks)
 		lost = append(lost, found...)
 		checks += len(acks)
@@ -217,6 +226,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 	t.Helper()
 	o.Where = dir
 	if o.Store == "redis" {
+		// Where Redis itself was not on the disk, an empty one takes its place.
 		server := startRedis(t, filepath.Join(filepath.Dir(dir), "redis"), o)
 		defer server.kill()
 		o.Redis = server.address
@@ -265,6 +275,19 @@ func TestPowerLoss(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A Redis that comes back with nothing, say because a replica without data was promoted, gets what
+// every gateway acknowledged from that gateway's accept journal, the power loss notwithstanding.
+func TestPowerLossOfTheAcceptJournal(t *testing.T) {
+	lost, checks := cutWhileWriting(t, trial{order: order{Store: "redis"}, gone: true}, max(1, *rounds/2))
+	t.Logf("accept journal: %d acknowledged requests, %d findings", checks, len(lost))
+	for _, l := range lost[:min(10, len(lost))] {
+		t.Errorf("lost, seed %d: %s", *seed, l)
+	}
+	if checks < 50 {
+		t.Errorf("only %d requests were acknowledged", checks)
 	}
 }
 
