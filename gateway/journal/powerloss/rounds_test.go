@@ -20,6 +20,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal/powerloss"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
@@ -225,6 +226,11 @@ func cutWhileWriting(t *testing.T, tr trial, rounds int) (lost []string, checks 
 func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 	t.Helper()
 	o.Where = dir
+	if o.Store == "attachments" {
+		s, err := attachment.Open(dir)
+		must(t, err)
+		return lostDocuments(s, acks)
+	}
 	if o.Store == "redis" {
 		// Where Redis itself was not on the disk, an empty one takes its place.
 		server := startRedis(t, filepath.Join(filepath.Dir(dir), "redis"), o)
@@ -258,7 +264,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 
 // Nothing acknowledged is lost with the power, whether nothing or something unsynced outlives it.
 func TestPowerLoss(t *testing.T) {
-	for _, store := range []string{"sqlite", "redis"} {
+	for _, store := range []string{"sqlite", "redis", "attachments"} {
 		for _, survive := range []float64{0, 0.5} {
 			t.Run(fmt.Sprintf("%s, %v of the unsynced pages survive", store, survive), func(t *testing.T) {
 				n := max(1, *rounds/2)

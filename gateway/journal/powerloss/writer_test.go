@@ -3,6 +3,8 @@ package powerloss_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"modernc.org/sqlite"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/redisjournal"
@@ -28,7 +31,7 @@ const runAsWriter = "POWERLOSS_WRITER"
 
 // An order is what a writer process is to do.
 type order struct {
-	Store   string // "sqlite" or "redis"
+	Store   string // "sqlite", "redis" or "attachments"
 	Where   string // directory of the journal, or of the accept journal
 	Redis   string // address
 	Seed    uint64
@@ -110,6 +113,10 @@ func write(o order, out io.Writer) {
 			return err
 		})
 	}
+	if o.Store == "attachments" {
+		putDocuments(o, say)
+		return
+	}
 	s, err := openStore(o)
 	if err != nil {
 		say(ack{Op: "failed", Note: err.Error()})
@@ -140,6 +147,45 @@ func write(o order, out io.Writer) {
 		wg.Go(func() { w.run(ctx, rand.New(rand.NewPCG(o.Seed, uint64(i))), fmt.Sprintf("%d-%d", o.First, i)) })
 	}
 	wg.Wait()
+}
+
+// putDocuments is the writer process for the documents that come with requests.
+func putDocuments(o order, say func(ack)) {
+	s, err := attachment.Open(o.Where)
+	if err != nil {
+		say(ack{Op: "failed", Note: err.Error()})
+		return
+	}
+	say(ack{Op: "ready"})
+	var wg sync.WaitGroup
+	for i := range o.Writers {
+		wg.Go(func() {
+			for n := o.First + i; ; n += o.Writers {
+				if err := s.Put(item(n).ID, documents(n)); err != nil {
+					return
+				}
+				say(ack{Op: "documents", N: n})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func documents(n int) [][]byte {
+	return [][]byte{body(fmt.Sprintf("first-%d", n)), body(fmt.Sprintf("second-%d", n))}
+}
+
+// lostDocuments looks for every document that was kept.
+func lostDocuments(s *attachment.Store, acks []ack) (lost []string) {
+	for _, a := range acks {
+		for _, d := range documents(a.N) {
+			sum := sha256.Sum256(d)
+			if got, err := s.Get(item(a.N).ID, hex.EncodeToString(sum[:])); err != nil || !bytes.Equal(got, d) {
+				lost = append(lost, fmt.Sprintf("a document of request %d: %v", a.N, err))
+			}
+		}
+	}
+	return lost
 }
 
 type writers struct {
