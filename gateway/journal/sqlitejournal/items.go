@@ -131,6 +131,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		if kept, err := res.RowsAffected(); err != nil {
 			return engineError{err}
 		} else if kept == 1 {
+			w.under(at)
 			w.bodies.take(bodies)
 			w.count(n.Shard, gateway.StateAccepted, 1)
 			return nil
@@ -183,6 +184,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	)
 	err = s.submit(ctx, func(w *writing) error {
 		rows, inbox = nil, nil
+		w.under(now)
 		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
