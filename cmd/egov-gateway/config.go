@@ -112,6 +112,15 @@ type Provider struct {
 	// CallbackTokenFile holds the token by which the gateway knows the provider.
 	CallbackTokenFile string   `yaml:"callback_token_file"`
 	Timeout           Duration `yaml:"timeout"`
+	Retry             Retry    `yaml:"retry"`
+}
+
+// Retry is how long the gateway tries by itself before it asks an operator.
+type Retry struct {
+	// Attempts of one step before the request is parked. 0 means 500.
+	Attempts int `yaml:"attempts"`
+	// Longest rest between two of them. 0 means 15m.
+	Longest Duration `yaml:"longest"`
 }
 
 // Sources are the state information systems.
