@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
@@ -75,6 +77,9 @@ func (s *Store) warn(unsafe []string) {
 // putBackBatch is how many entries are compared with Redis in one round.
 const putBackBatch = 256
 
+// putBackAtOnce is how many missing entries are sent at once.
+const putBackAtOnce = 16
+
 // putBack compares the accept journal with Redis and sends what is missing there. With open,
 // only what Redis has not answered.
 func (s *Store) putBack(ctx context.Context, open bool, before time.Time) error {
@@ -97,14 +102,23 @@ func (s *Store) putBack(ctx context.Context, open bool, before time.Time) error 
 				return err
 			}
 			compared += len(batch)
+			// Side by side, so that they share an fsync. Messages of one item may change their order.
+			var back atomic.Int64
+			group, gctx := errgroup.WithContext(ctx)
+			group.SetLimit(putBackAtOnce)
 			for _, e := range missing {
-				back, err := s.restore(ctx, e)
-				if err != nil {
+				group.Go(func() error {
+					fresh, err := s.restore(gctx, e)
+					if fresh {
+						back.Add(1)
+					}
 					return err
-				}
-				if back {
-					restored++
-				}
+				})
+			}
+			err = group.Wait()
+			restored += int(back.Load())
+			if err != nil {
+				return err
 			}
 		}
 	}

@@ -374,8 +374,8 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 	return body, nil
 }
 
-// Record implements journal.Audit; the entry is durable when it returns nil. The newest
-// Config.AuditKeep are kept.
+// Record implements journal.Audit; the entry is on Redis' disk when it returns nil, and a
+// failover may lose it. The newest Config.AuditKeep are kept, because Redis' memory is the limit.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
