@@ -241,7 +241,7 @@ func TestAFailoverLosesNothingThatThisGatewayAccepted(t *testing.T) {
 			wire := newProxy(t, master.address) // between the two
 			replica.followAt(wire.l.Addr().String())
 			p := newProxy(t, master.address)
-			c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond}
+			c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond, Settle: time.Millisecond}
 			j := mustOpen(t, c)
 			var ids []gateway.RequestID
 			accept := func(from, to int) {
@@ -308,6 +308,45 @@ func TestAFailoverLosesNothingThatThisGatewayAccepted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Shortly after a failover nobody is told that a request does not exist: the gateway that
+// accepted it may come back later. What was left for it is kept for then.
+func TestAnotherGatewayPutsItsPartBackLater(t *testing.T) {
+	ctx := t.Context()
+	old := newServer(t)
+	p := newProxy(t, old.address)
+	c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond, Timeout: 200 * time.Millisecond}
+	other := c
+	other.Dir = t.TempDir()
+	a, b := mustOpen(t, c), mustOpen(t, other)
+	it, err := a.Create(ctx, journaltest.NewItem(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := gateway.RequestID("ffffffffffffffffffffffffffffffff")
+	if _, err := b.Get(ctx, unknown); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("before: %v", err)
+	}
+	a.Close()
+	old.kill()
+	p.to(newServer(t).address) // an empty one
+	until(t, "the journal is written to again", func() bool { _, err := b.Stats(ctx); return err == nil })
+	result := journal.Signal{Key: "result", Kind: "result", At: journaltest.T0, Body: []byte("result")}
+	_, _, signalErr := b.Signal(ctx, it.ID, result)
+	for name, err := range map[string]error{"Get": second(b.Get(ctx, it.ID)), "Body": second(b.Body(ctx, it.ID, "request")), "Signal": signalErr} {
+		if gateway.ReasonOf(err) != gateway.JournalUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	a = mustOpen(t, c)
+	if _, err := a.Get(ctx, it.ID); err != nil {
+		t.Errorf("put back: %v", err)
+	}
+	until(t, "the message is there too", func() bool {
+		ls, err := a.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: journaltest.T0.Add(time.Hour), Max: 1})
+		return err == nil && len(ls) == 1 && len(ls[0].Inbox) == 1 && string(ls[0].Inbox[0].Body) == "result"
+	})
 }
 
 // A gateway that ends between its own disk and Redis finishes at its next start.

@@ -60,6 +60,7 @@ const (
 	DefaultKeep         = 48 * time.Hour
 	DefaultArchiveAfter = 24 * time.Hour
 	DefaultCheckEvery   = 5 * time.Second
+	DefaultSettle       = time.Minute
 	dialTimeout         = time.Second
 	openTimeout         = 30 * time.Second
 )
@@ -90,6 +91,10 @@ type Config struct {
 	// CheckEvery is how often Redis' durability is examined, beside each new connection. 0 means
 	// DefaultCheckEvery.
 	CheckEvery time.Duration
+	// Settle is how long after Redis was restarted or replaced an unknown id is answered with
+	// gateway.JournalUnavailable: another gateway may not have put it back yet. 0 means
+	// DefaultSettle.
+	Settle time.Duration
 	// AcceptLoss lets the journal work on a Redis that may lose what it acknowledged. It is the
 	// operator's choice, and the log says so.
 	AcceptLoss bool
@@ -147,6 +152,7 @@ func (c *Config) fill() error {
 	setDefault(&c.Connections, DefaultConnections)
 	setDefault(&c.ReplicaWait, DefaultReplicaWait)
 	setDefault(&c.ArchiveAfter, DefaultArchiveAfter)
+	setDefault(&c.Settle, DefaultSettle)
 	setDefault(&c.CheckEvery, DefaultCheckEvery)
 	setDefault(&c.Keep, DefaultKeep)
 	setDefault(&c.AuditKeep, DefaultAuditKeep)

@@ -58,6 +58,9 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	s.guard.mu.Lock()
 	defer s.guard.mu.Unlock()
+	if !known && len(s.guard.admitted) > 0 {
+		s.guard.unsettled = time.Now().Add(s.cfg.Settle)
+	}
 	s.guard.admitted, s.guard.refusal = identities, nil
 	return nil
 }
@@ -178,7 +181,12 @@ func (s *Store) restore(ctx context.Context, e accepted) (bool, error) {
 		case errors.Is(err, journal.ErrDuplicate):
 			s.accepts.settle(e.n, entryKept)
 			return false, nil
-		case gone, errors.Is(err, journal.ErrReplay), gateway.ReasonOf(err) == gateway.Internal && err != nil:
+		case errors.Is(err, journal.ErrReplay):
+			// Between the failover and now its message id was used for other content elsewhere.
+			s.cfg.Log.Error("a request that was accepted here cannot be put back: its message id has other content now", "request", e.id, "acknowledged", e.done == entryKept)
+			s.accepts.settle(e.n, entryVoid)
+			return false, nil
+		case gone, gateway.ReasonOf(err) == gateway.Internal && err != nil:
 			s.accepts.settle(e.n, entryVoid)
 			return false, nil
 		case err != nil:
@@ -228,6 +236,7 @@ func (s *Store) watch() {
 		case <-every.C:
 			full = true
 		case <-room.C:
+			full = s.guard.writable() != nil // sooner, so that work goes on sooner
 		}
 		s.weigh(ctx)
 		s.accepts.fold(ctx)
