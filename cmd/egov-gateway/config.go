@@ -54,6 +54,7 @@ type Config struct {
 	Portals        []Portal      `yaml:"portals"`
 	Providers      []Provider    `yaml:"providers"`
 	Sources        Sources       `yaml:"sources"`
+	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
@@ -130,6 +131,15 @@ type Source struct {
 	RouteID      string   `yaml:"route_id"`
 	PublicKey    string   `yaml:"public_key"` // gbdfl only
 	Timeout      Duration `yaml:"timeout"`
+}
+
+// Pipeline bounds the work on accepted requests.
+type Pipeline struct {
+	// Workers is how many requests are worked on at once. 0 means 16.
+	Workers int `yaml:"workers"`
+	// Lease is how long a request belongs to a worker, and so how long the work of an instance that
+	// hangs waits for another; no step may take longer. 0 means 1m.
+	Lease Duration `yaml:"lease"`
 }
 
 // CabinetConfig is that of the citizens' pages.
@@ -218,6 +228,12 @@ func (c *Config) check() error {
 		if p.ClientCertificate != "" && (c.TLS == nil || c.TLS.ClientCA == "") {
 			errs = append(errs, fmt.Errorf("portals[%d]: client_certificate needs tls.client_ca", i))
 		}
+	}
+	if c.Pipeline.Workers < 0 {
+		errs = append(errs, errors.New("pipeline.workers: a number above zero is expected"))
+	}
+	if l := time.Duration(c.Pipeline.Lease); l != 0 && l < time.Second {
+		errs = append(errs, errors.New("pipeline.lease: at least 1s is needed"))
 	}
 	for i, p := range c.Portals {
 		if slices.ContainsFunc(c.Portals[:i], func(q Portal) bool { return q.Name == p.Name }) {

@@ -65,10 +65,11 @@ type service struct {
 
 // A builder gathers what the parts share while they are made, in the order of the way.
 type builder struct {
-	c   *Config
-	now func() time.Time
-	log *slog.Logger
-	m   *metrics
+	c    *Config
+	now  func() time.Time
+	log  *slog.Logger
+	wrap func(store) store // nil for the journal as it is
+	m    *metrics
 
 	forms    *passport.Register
 	texts    *message.Catalogue
@@ -83,13 +84,14 @@ type builder struct {
 	problem  func(http.ResponseWriter, *http.Request, error)
 }
 
-// start builds every part and begins to serve. On an error nothing is left running.
+// start builds every part and begins to serve. On an error nothing is left running. wrap, if set,
+// puts something between the service and its journal; the service itself never does.
 //
 // Order of the end: the doors close and finish the requests at hand, then the engine finishes
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
-func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, m: newMetrics()}
+func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
+	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics()}
 	s := &service{}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -100,10 +102,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	}()
 	for _, step := range []func() error{b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
-			if b.store != nil {
-				s.store = b.store
-			}
-			s.shared = b.shared
+			s.store, s.shared = b.store, b.shared
 			return nil, err
 		}
 	}
@@ -132,7 +131,8 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Now: now, Log: log, Observe: b.m.step}); err != nil {
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered,
+		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
 
@@ -252,6 +252,9 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 func (b *builder) journal() (err error) {
 	if b.store, err = b.openStore(); err != nil {
 		return err
+	}
+	if b.wrap != nil {
+		b.store = b.wrap(b.store)
 	}
 	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err

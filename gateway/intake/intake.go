@@ -183,13 +183,24 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 		a.outcome = verification.SignatureFailed(err, a.now)
 		return nil, a.refuse(err)
 	}
+	out, err := a.decide(ctx)
+	if err == nil {
+		return out, nil
+	}
+	// What was accepted before stays accepted, whatever became of the certificate since. A fresh
+	// request is spared the look into the journal.
+	if first, ferr := a.again(ctx); ferr == nil && first != nil {
+		return first, nil
+	}
+	return nil, err
+}
+
+// decide makes the checks in their order and accepts what passes them all.
+func (a *admission) decide(ctx context.Context) (*Admission, error) {
 	root := a.opened.Root()
 	form, err := a.c.Forms.Form(root.Space(), root.Local(), a.now)
 	if err != nil {
 		return nil, a.refuse(err)
-	}
-	if first, err := a.again(ctx); first != nil || err != nil {
-		return first, err
 	}
 	// The territory says whose rules the form must meet; without one, those of the first passport
 	// with this form, so that the sender learns of other faults at once.

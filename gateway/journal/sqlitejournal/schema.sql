@@ -22,9 +22,10 @@ CREATE TABLE item (
   bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
-CREATE INDEX item_wake    ON item(shard, wake) WHERE wake IS NOT NULL;
+CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
+-- One citizen's requests that were not delivered yet: whom the order of acceptance concerns.
+CREATE INDEX item_early   ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
 CREATE INDEX item_state   ON item(shard, state);
-CREATE INDEX item_leased  ON item(shard) WHERE leased = 1;
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),
   key      TEXT    NOT NULL,
