@@ -34,7 +34,7 @@ var layers = map[string][]string{
 	"gateway/diagram":                  {"gateway"},
 	"gateway/route":                    {"gateway", "gateway/passport"},
 	"gateway/upstream":                 {"gateway"},
-	"gateway/shep":                     {"gateway", "gateway/upstream", "gateway/xmlsig"},
+	"gateway/shep":                     {"gateway", "gateway/trust", "gateway/upstream", "gateway/xmlsig"},
 	"gateway/journal":                  {"gateway"},
 	"gateway/journal/journaltest":      {"gateway", "gateway/journal"},
 	"gateway/journal/sqlitejournal":    {"gateway", "gateway/journal"},
