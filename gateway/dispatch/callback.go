@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -213,11 +214,11 @@ func (c *Counter) leave(ctx context.Context, it journal.Item, key, kind string, 
 		return false, err
 	}
 	if !fresh && kind == SignalResult {
-		var was Message
-		if err := json.Unmarshal(first.Body, &was); err != nil {
-			return false, gateway.Errorf(gateway.Internal, "read the first result: %w", err)
+		same, err := c.same(ctx, it.ID, first, m, gateway.BodyResult)
+		if err != nil {
+			return false, err
 		}
-		if string(was.Document) != string(m.Document) {
+		if !same {
 			return false, gateway.Errorf(gateway.ResultConflict, "another result was already taken for this request")
 		}
 	}
@@ -225,6 +226,23 @@ func (c *Counter) leave(ctx context.Context, it journal.Item, key, kind string, 
 		c.c.Received()
 	}
 	return fresh, nil
+}
+
+// same tells whether the message that came first brought the same document: by its own bytes,
+// or, once the flow has taken it in, by the digest of the body it was kept as.
+func (c *Counter) same(ctx context.Context, id gateway.RequestID, first journal.Signal, m Message, name string) (bool, error) {
+	if len(first.Body) > 0 {
+		var was Message
+		if err := json.Unmarshal(first.Body, &was); err != nil {
+			return false, gateway.Errorf(gateway.Internal, "read the first message %s: %w", first.Key, err)
+		}
+		return bytes.Equal(was.Document, m.Document), nil
+	}
+	it, err := c.c.Journal.Get(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	return it.Bodies[name].SHA256 == sha256.Sum256(m.Document), nil
 }
 
 // read takes what the gateway acts on from a verified document.
@@ -316,6 +334,8 @@ func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, ca
 	if err != nil {
 		return err
 	}
+	sum := sha256.Sum256(m.Document)
+	name := gateway.BodyQuarantine + hex.EncodeToString(sum[:])
 	// A place has a number, and is taken once: the bound holds however many come at the same time.
 	for n := range MaxQuarantined {
 		g := journal.Signal{Key: "quarantine/" + strconv.Itoa(n+1), Kind: SignalQuarantine, At: now, Body: body}
@@ -326,8 +346,10 @@ func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, ca
 		if fresh && c.c.Received != nil {
 			c.c.Received()
 		}
-		var was Message
-		if fresh || json.Unmarshal(first.Body, &was) == nil && bytes.Equal(was.Document, m.Document) {
+		if fresh {
+			break
+		}
+		if same, err := c.same(ctx, it.ID, first, m, name); err != nil || same {
 			break
 		}
 	}

@@ -55,6 +55,7 @@ func Run(t *testing.T, make Maker) {
 		return ls
 	}
 
+	runRetention(t, make)
 	t.Run("what was created is there after reopening", func(t *testing.T) {
 		s, reopen := make(t)
 		want := create(t, s, 1)
@@ -185,6 +186,11 @@ func Run(t *testing.T, make Maker) {
 				t.Fatal(err)
 			}
 			return ls
+		}
+		elsewhere := NewItem(9) // of the same citizen and older, in another shard
+		elsewhere.Shard = "north-kazakhstan"
+		if _, err := s.Create(ctx, elsewhere); err != nil {
+			t.Fatal(err)
 		}
 		for n := range 4 { // 0 and 3 are of one citizen
 			create(t, s, n)

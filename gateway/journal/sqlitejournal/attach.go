@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"egov-gateway/gateway"
@@ -72,7 +73,21 @@ func (a *Attached) List(ctx context.Context, q journal.Query) ([]journal.Item, s
 }
 
 // Stats counts items; unlike that of [Store] it writes nothing.
-func (a *Attached) Stats(ctx context.Context) (journal.Stats, error) { return a.s.count(ctx) }
+func (a *Attached) Stats(ctx context.Context) (journal.Stats, error) {
+	counts, err := a.s.counted(ctx)
+	if err != nil {
+		return journal.Stats{}, err
+	}
+	var t tally
+	t.apply(counts)
+	st := journal.Stats{ByShard: t.copy()}
+	var shards []string
+	for shard := range st.ByShard {
+		shards = append(shards, shard)
+	}
+	st.OldestDue, err = a.s.oldestDue(ctx, shards)
+	return st, err
+}
 
 // Stuck returns at most limit items that are parked, whose work has been due since before t, or
 // that have been tried again and again since before t.
@@ -97,9 +112,12 @@ func (a *Attached) Stuck(ctx context.Context, t time.Time, limit int) ([]journal
 	return all, rows.Err()
 }
 
-// Signal leaves an order for an item; the engine of the process that holds the journal sees
-// it at its next look. It is durable when it returns nil.
+// Signal leaves an order without a body for an item; the engine of the process that holds the
+// journal sees it at its next look. It is durable when it returns nil.
 func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.Signal) error {
+	if len(g.Body) > 0 {
+		return errors.New("journal: only the gateway itself leaves messages with a body")
+	}
 	tx, err := a.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -113,12 +131,12 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if err != nil {
 		return err
 	}
-	body := g.Body
-	if body == nil {
-		body = []byte{}
+	empty, err := json.Marshal(placeOf(nil))
+	if err != nil {
+		return err
 	}
 	res, err := tx.ExecContext(ctx, leaveSignal+" ON CONFLICT DO NOTHING",
-		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), body)
+		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), empty)
 	if err != nil {
 		return err
 	}
@@ -141,6 +159,12 @@ func (a *Attached) Backup(ctx context.Context, to string) error {
 	if err := os.MkdirAll(filepath.Join(to, "bodies"), 0o700); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	// What is erased while this runs is wiped only afterwards: the snapshot may still name it.
+	hold, err := lockWiping(a.dir, syscall.LOCK_SH)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer hold.Close()
 	if _, err := a.db.ExecContext(ctx, "VACUUM INTO ?", filepath.Join(to, "journal.db")); err != nil {
 		return fmt.Errorf("journal: snapshot: %w", err)
 	}
@@ -256,6 +280,9 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 			continue
 		}
 		for name, p := range places {
+			if p.Erased {
+				continue
+			}
 			r.Bodies++
 			r.Bytes += p.Length
 			if _, err := a.own.read(p); err != nil {
@@ -263,5 +290,27 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 			}
 		}
 	}
-	return r, items.Err()
+	if err := items.Err(); err != nil {
+		return nil, err
+	}
+	return r, a.verifyInbox(ctx, fault)
+}
+
+// verifyInbox reads the messages that were not consumed.
+func (a *Attached) verifyInbox(ctx context.Context, fault func(format string, args ...any)) error {
+	rows, err := a.db.QueryContext(ctx, "SELECT key, kind, at, place FROM inbox WHERE consumed = 0 ORDER BY item, n")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		m, err := scanLeft(rows)
+		if err == nil {
+			_, err = m.open(a.own)
+		}
+		if err != nil {
+			fault("message %s: %v", m.signal.Key, err)
+		}
+	}
+	return rows.Err()
 }

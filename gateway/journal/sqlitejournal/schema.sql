@@ -24,13 +24,14 @@ CREATE TABLE item (
 CREATE INDEX item_citizen ON item(citizen, seq);
 CREATE INDEX item_wake    ON item(shard, wake) WHERE wake IS NOT NULL;
 CREATE INDEX item_state   ON item(shard, state);
+CREATE INDEX item_leased  ON item(shard) WHERE leased = 1;
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),
   key      TEXT    NOT NULL,
   n        INTEGER NOT NULL,
   kind     TEXT    NOT NULL,
   at       INTEGER NOT NULL,
-  body     BLOB    NOT NULL,
+  place    BLOB    NOT NULL,           -- JSON: where the body lies in the segments
   consumed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (item, key)
 ) STRICT;
@@ -42,6 +43,12 @@ CREATE TABLE audit (
   reason  TEXT    NOT NULL,
   content TEXT    NOT NULL
 ) STRICT;
+CREATE TABLE erasure (                 -- bodies that are gone, whose bytes are still to be wiped
+  segment INTEGER NOT NULL,
+  offset  INTEGER NOT NULL,
+  length  INTEGER NOT NULL,
+  PRIMARY KEY (segment, offset)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE heartbeat (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   n   INTEGER NOT NULL

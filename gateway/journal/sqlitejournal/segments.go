@@ -34,6 +34,13 @@ type place struct {
 	Offset  int64  `json:"o"`
 	Length  int64  `json:"l"`
 	SHA256  []byte `json:"h"`
+	Erased  bool   `json:"e,omitempty"`
+}
+
+// placeOf is a place without whereabouts: what the body is.
+func placeOf(data []byte) place {
+	sum := sha256.Sum256(data)
+	return place{Length: int64(len(data)), SHA256: sum[:]}
 }
 
 func openSegments(dir string) (*segments, error) {
@@ -89,8 +96,8 @@ type batch struct {
 }
 
 func (b *batch) add(data []byte) place {
-	sum := sha256.Sum256(data)
-	p := place{Segment: b.s.n, Offset: b.s.size + int64(len(b.buf)), Length: int64(len(data)), SHA256: sum[:]}
+	p := placeOf(data)
+	p.Segment, p.Offset = b.s.n, b.s.size+int64(len(b.buf))
 	b.buf = append(b.buf, data...)
 	return p
 }

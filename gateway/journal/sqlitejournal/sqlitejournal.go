@@ -12,6 +12,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,9 +29,6 @@ import (
 
 //go:embed schema.sql
 var schema string
-
-// schemaVersion is PRAGMA user_version of a file this code can use.
-const schemaVersion = 1
 
 // DefaultGroup is how many waiting calls share one transaction at most.
 const DefaultGroup = 256
@@ -49,6 +47,8 @@ type Config struct {
 	MinFree uint64
 	// Committed, if set, is told of each commit: how many calls it held and how long it took.
 	Committed func(calls int, took time.Duration)
+	// Log is told of damage and of housekeeping that failed. nil discards.
+	Log *slog.Logger
 }
 
 // A Store is a journal.Store and a journal.Audit.
@@ -67,7 +67,8 @@ type Store struct {
 	done  chan struct{} // closed when the writer has ended
 	stop  chan struct{} // closed to end the checkpoints
 
-	full atomic.Bool // less than MinFree is left
+	full  atomic.Bool // less than MinFree is left
+	tally tally
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -88,8 +89,9 @@ type call struct {
 
 // A writing is the transaction that a group shares.
 type writing struct {
-	s      *Store
-	bodies batch
+	s       *Store
+	bodies  batch
+	changes []change // to the tally
 }
 
 // engineError marks what fails a whole group.
@@ -151,6 +153,9 @@ func Open(c Config) (*Store, error) {
 	if c.MinFree == 0 {
 		c.MinFree = DefaultMinFree
 	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
@@ -208,9 +213,16 @@ func (s *Store) open(file string) error {
 	case version > schemaVersion:
 		return fmt.Errorf("journal: the file %s was written by a newer gateway (schema %d, this one knows %d)", file, version, schemaVersion)
 	}
-	var answer string
-	if err := s.write.QueryRow("PRAGMA quick_check(1)").Scan(&answer); err != nil || answer != "ok" {
-		return fmt.Errorf("journal: the file %s is damaged (%s): restore a backup", file, firstOf(err, answer))
+	if err := s.check(file); err != nil {
+		return err
+	}
+	if s.segs, err = openSegments(filepath.Join(s.cfg.Dir, "bodies")); err != nil {
+		return fmt.Errorf("journal: the bodies in %s cannot be opened: %w", s.cfg.Dir, err)
+	}
+	if version != 0 {
+		if err := s.migrate(version); err != nil {
+			return err
+		}
 	}
 	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
 	if _, err := s.write.Exec("UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE leased = 1"); err != nil {
@@ -220,14 +232,32 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.read.SetMaxOpenConns(4)
+	counts, err := s.counted(background)
+	if err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
+	s.tally.apply(counts)
 	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
-	if s.segs, err = openSegments(filepath.Join(s.cfg.Dir, "bodies")); err != nil {
-		return fmt.Errorf("journal: the bodies in %s cannot be opened: %w", s.cfg.Dir, err)
-	}
 	if s.conn, err = s.write.Conn(background); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
+	return nil
+}
+
+// checkBelow is the size of the file, in bytes, up to which Open reads all of it: beyond, a
+// restart would take longer than citizens should wait, and `journal verify` is for that.
+const checkBelow = 64 << 20
+
+// check reads a file of moderate size for damage.
+func (s *Store) check(file string) error {
+	if info, err := os.Stat(file); err != nil || info.Size() > checkBelow {
+		return nil // a file that is away or unreadable has failed before
+	}
+	var answer string
+	if err := s.write.QueryRow("PRAGMA quick_check(1)").Scan(&answer); err != nil || answer != "ok" {
+		return fmt.Errorf("journal: the file %s is damaged (%s): restore a backup", file, firstOf(err, answer))
 	}
 	return nil
 }
@@ -329,7 +359,9 @@ func (s *Store) commit(group []*call) (err error) {
 	if err := w.bodies.flush(); err != nil {
 		return err
 	}
-	_, err = s.conn.ExecContext(background, "COMMIT")
+	if _, err = s.conn.ExecContext(background, "COMMIT"); err == nil {
+		s.tally.apply(w.changes)
+	}
 	return err
 }
 
@@ -345,7 +377,7 @@ func (s *Store) measure() {
 }
 
 // housekeeping folds the WAL into the database beside the writer, so that no commit waits for
-// it, and watches the room on the disk.
+// it, watches the room on the disk, and wipes what was erased.
 func (s *Store) housekeeping() {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -357,6 +389,9 @@ func (s *Store) housekeeping() {
 		case <-tick.C:
 		}
 		s.measure()
+		if err := s.wipePlanned(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			s.cfg.Log.Error("wipe erased bodies; it is tried again", "error", err)
+		}
 		if info, err := os.Stat(wal); err == nil && info.Size() >= checkpointAt {
 			// A failure leaves the WAL as it is: nothing is lost, the next one tries again.
 			s.write.ExecContext(background, "PRAGMA wal_checkpoint(PASSIVE)") //nolint:errcheck // see above

@@ -1,0 +1,151 @@
+package sqlitejournal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+)
+
+// A left message is a signal as the database keeps it: its body lies in the segments.
+type left struct {
+	signal journal.Signal
+	place  place
+}
+
+func scanLeft(from scanner) (m left, err error) {
+	var (
+		at     int64
+		object []byte
+	)
+	if err := from.Scan(&m.signal.Key, &m.signal.Kind, &at, &object); err != nil {
+		return m, err
+	}
+	m.signal.At = fromMicro(at)
+	if err := json.Unmarshal(object, &m.place); err != nil {
+		return m, err
+	}
+	copy(m.signal.SHA256[:], m.place.SHA256)
+	return m, nil
+}
+
+// open returns the message with its body. It must not be called by the writer: the body may
+// still be in the group's batch.
+func (m left) open(segs *segments) (journal.Signal, error) {
+	if m.place.Erased || m.place.Length == 0 {
+		return m.signal, nil
+	}
+	body, err := segs.read(m.place)
+	m.signal.Body = body
+	return m.signal, err
+}
+
+// messages reads messages of one item.
+func (w *writing) messages(query string, seq int64) ([]left, error) {
+	st, err := w.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(background, seq)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	defer rows.Close()
+	var all []left
+	for rows.Next() {
+		m, err := scanLeft(rows)
+		if err != nil {
+			return nil, engineError{err}
+		}
+		all = append(all, m)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, engineError{err}
+	}
+	return all, nil
+}
+
+// inbox returns the messages that were not consumed, in order of arrival.
+func (w *writing) inbox(seq int64) ([]left, error) {
+	return w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ? AND consumed = 0 ORDER BY n", seq)
+}
+
+// consume marks a message as seen and gives up its body; false when there was none to consume.
+func (w *writing) consume(seq int64, key string) (bool, error) {
+	m, err := scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ? AND consumed = 0", seq, key))
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, engineError{err}
+	}
+	if err := w.wipe(m.place); err != nil {
+		return false, err
+	}
+	gone, err := json.Marshal(m.place.gone())
+	if err != nil {
+		return false, engineError{err}
+	}
+	_, err = w.exec("UPDATE inbox SET consumed = 1, place = ? WHERE item = ? AND key = ?", gone, seq, key)
+	return err == nil, err
+}
+
+// What leaves a signal, in the store's own process and in an operator's: a leased item is not
+// woken, its Advance sees the message that is still pending.
+const (
+	leaveSignal   = `INSERT INTO inbox(item, key, n, kind, at, place) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`
+	wakeForSignal = `UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?`
+)
+
+// Signal implements journal.Store; the message is durable when it returns nil.
+func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Signal) (journal.Signal, bool, error) {
+	var (
+		first left
+		fresh bool
+	)
+	err := s.submit(ctx, func(w *writing) error {
+		fresh = false
+		var seq int64
+		err := w.row("SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
+		if errors.Is(err, sql.ErrNoRows) {
+			return journal.ErrNotFound
+		}
+		if err != nil {
+			return engineError{err}
+		}
+		first, err = scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ?", seq, g.Key))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return engineError{err}
+		}
+		fresh = true
+		where := w.bodies.add(g.Body)
+		copy(g.SHA256[:], where.SHA256)
+		object, err := json.Marshal(where)
+		if err != nil {
+			return engineError{err}
+		}
+		at := g.At.UnixMicro()
+		if _, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, object); err != nil {
+			return err
+		}
+		_, err = w.exec(wakeForSignal, at, at, seq)
+		return err
+	})
+	if err != nil {
+		return journal.Signal{}, false, err
+	}
+	if fresh {
+		return g, true, nil
+	}
+	was, err := first.open(s.segs)
+	if err != nil {
+		return journal.Signal{}, false, damaged(id, "message "+g.Key, err)
+	}
+	return was, false, nil
+}

@@ -1,0 +1,105 @@
+package sqlitejournal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// schemaVersion is PRAGMA user_version of a file this code can use.
+const schemaVersion = 2
+
+// A migration takes a file from one version to the next, inside one transaction. Bodies it
+// moves are synced before that commits.
+type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
+
+// migrations leads from the version that is the key to the next one.
+var migrations = map[int]migration{1: inboxToSegments}
+
+// migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
+// it whole at one of them.
+func (s *Store) migrate(version int) error {
+	ctx := context.Background()
+	for ; version < schemaVersion; version++ {
+		step, ok := migrations[version]
+		if !ok {
+			return fmt.Errorf("journal: no way leads from schema %d to %d", version, schemaVersion)
+		}
+		tx, err := s.write.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		bodies := batch{s: s.segs}
+		err = step(ctx, tx, &bodies)
+		if err == nil {
+			err = bodies.flush()
+		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", version+1))
+		}
+		if err == nil {
+			err = tx.Commit()
+		}
+		if err != nil {
+			tx.Rollback() //nolint:errcheck // the first error tells more
+			return fmt.Errorf("journal: bring the schema from %d to %d: %w", version, version+1, err)
+		}
+	}
+	return nil
+}
+
+// inboxToSegments moves messages out of the database: what was consumed keeps its digest only.
+func inboxToSegments(ctx context.Context, tx *sql.Tx, bodies *batch) error {
+	_, err := tx.ExecContext(ctx, `PRAGMA secure_delete = 1;
+		ALTER TABLE inbox RENAME TO inbox1;
+		CREATE TABLE inbox (item INTEGER NOT NULL REFERENCES item(seq), key TEXT NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
+			place BLOB NOT NULL, consumed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, key)) STRICT;
+		CREATE INDEX item_leased ON item(shard) WHERE leased = 1;
+		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;`)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT item, key, body, consumed FROM inbox1")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	type moved struct {
+		item  int64
+		key   string
+		place []byte
+	}
+	var all []moved
+	for rows.Next() {
+		var (
+			m        moved
+			body     []byte
+			consumed bool
+		)
+		if err := rows.Scan(&m.item, &m.key, &body, &consumed); err != nil {
+			return err
+		}
+		var p place
+		if consumed {
+			p = placeOf(body).gone()
+		} else {
+			p = bodies.add(body)
+		}
+		if m.place, err = json.Marshal(p); err != nil {
+			return err
+		}
+		all = append(all, m)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO inbox SELECT item, key, n, kind, at, ?, consumed FROM inbox1 WHERE item = ? AND key = ?", m.place, m.item, m.key); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, "DROP TABLE inbox1")
+	return err
+}

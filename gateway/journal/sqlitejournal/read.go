@@ -1,0 +1,178 @@
+package sqlitejournal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
+)
+
+// Get implements journal.Store; it reads what was durable at the call.
+func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, error) {
+	r, err := scanItem(s.read.QueryRowContext(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
+	if err != nil {
+		return journal.Item{}, s.readErr("get", err)
+	}
+	it, err := r.full()
+	if err != nil {
+		return journal.Item{}, s.readErr("get", err)
+	}
+	return it, nil
+}
+
+// Body implements journal.Store; it reads what was durable at the call.
+func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
+	var object []byte
+	err := s.read.QueryRowContext(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, journal.ErrNotFound
+	}
+	if err != nil {
+		return nil, s.readErr("body", err)
+	}
+	places := map[string]place{}
+	if err := json.Unmarshal(object, &places); err != nil {
+		return nil, s.readErr("body", err)
+	}
+	p, ok := places[name]
+	if !ok {
+		return nil, journal.ErrNotFound
+	}
+	if p.Erased {
+		return nil, journal.ErrErased
+	}
+	data, err := s.segs.read(p)
+	if err != nil {
+		return nil, damaged(id, "body "+name, err)
+	}
+	return data, nil
+}
+
+func damaged(id gateway.RequestID, what string, err error) error {
+	return gateway.Errorf(gateway.JournalUnavailable, "the %s of request %s is damaged on disk, restore it from a backup: %w", what, id, err)
+}
+
+// List implements journal.Store; it reads what was durable at the call.
+func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, string, error) {
+	if q.Limit <= 0 {
+		q.Limit = 50
+	}
+	where, args := []string{"1"}, []any{}
+	add := func(cond string, v any) { where, args = append(where, cond), append(args, v) }
+	if q.Citizen != "" {
+		add("citizen = ?", string(q.Citizen))
+	}
+	if q.Shard != "" {
+		add("shard = ?", q.Shard)
+	}
+	if q.State != "" {
+		add("state = ?", string(q.State))
+	}
+	if !q.DueBefore.IsZero() {
+		add("wake IS NOT NULL AND wake < ?", q.DueBefore.UnixMicro())
+	}
+	if q.Cursor != "" {
+		before, err := strconv.ParseInt(q.Cursor, 10, 64)
+		if err != nil {
+			return nil, "", gateway.Errorf(gateway.NotFound, "the cursor is not one of this list")
+		}
+		add("seq < ?", before)
+	}
+	args = append(args, q.Limit+1)
+	rows, err := s.read.QueryContext(ctx, "SELECT "+itemColumns+" FROM item WHERE "+strings.Join(where, " AND ")+" ORDER BY seq DESC LIMIT ?", args...)
+	if err != nil {
+		return nil, "", s.readErr("list", err)
+	}
+	defer rows.Close()
+	var (
+		all  []journal.Item
+		last int64
+	)
+	for rows.Next() {
+		r, err := scanItem(rows)
+		if err != nil {
+			return nil, "", s.readErr("list", err)
+		}
+		if len(all) == q.Limit {
+			return all, strconv.FormatInt(last, 10), nil
+		}
+		all, last = append(all, r.item), r.seq
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", s.readErr("list", err)
+	}
+	return all, "", nil
+}
+
+// Stats implements journal.Store: it writes one row through the writer before it counts.
+func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
+	err := s.submit(ctx, func(w *writing) error {
+		_, err := w.exec("UPDATE heartbeat SET n = n + 1")
+		return err
+	})
+	if err != nil {
+		return journal.Stats{}, err
+	}
+	if s.full.Load() {
+		return journal.Stats{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+	}
+	st := journal.Stats{ByShard: s.tally.copy()}
+	var shards []string
+	for shard := range st.ByShard {
+		shards = append(shards, shard)
+	}
+	st.OldestDue, err = s.oldestDue(ctx, shards)
+	return st, err
+}
+
+// counted is the tally as the database has it.
+func (s *Store) counted(ctx context.Context) ([]change, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT shard, state, count(*) FROM item GROUP BY shard, state")
+	if err != nil {
+		return nil, s.readErr("count", err)
+	}
+	defer rows.Close()
+	var all []change
+	for rows.Next() {
+		var c change
+		if err := rows.Scan(&c.shard, &c.state, &c.by); err != nil {
+			return nil, s.readErr("count", err)
+		}
+		all = append(all, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, s.readErr("count", err)
+	}
+	return all, nil
+}
+
+// oldestDue looks at the head of each shard's queue.
+func (s *Store) oldestDue(ctx context.Context, shards []string) (oldest time.Time, err error) {
+	for _, shard := range shards {
+		var wake int64
+		err := s.read.QueryRowContext(ctx, "SELECT wake FROM item WHERE shard = ? AND wake IS NOT NULL AND leased = 0 ORDER BY wake LIMIT 1", shard).Scan(&wake)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return oldest, s.readErr("look for the oldest", err)
+		}
+		if at := fromMicro(wake); oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest, nil
+}
+
+func (s *Store) readErr(doing string, err error) error {
+	if errors.Is(err, journal.ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return gateway.Errorf(gateway.JournalUnavailable, "%s: %w", doing, err)
+}

@@ -1,0 +1,49 @@
+CREATE TABLE item (
+  seq        INTEGER PRIMARY KEY,
+  id         TEXT    NOT NULL UNIQUE,
+  message    BLOB    NOT NULL UNIQUE,
+  portal     TEXT    NOT NULL,
+  message_id TEXT    NOT NULL,
+  content    BLOB    NOT NULL,
+  citizen    TEXT    NOT NULL,
+  service    TEXT    NOT NULL,
+  shard      TEXT    NOT NULL,
+  provider   TEXT    NOT NULL,
+  state      TEXT    NOT NULL,
+  version    INTEGER NOT NULL,
+  attempt    INTEGER NOT NULL,
+  created    INTEGER NOT NULL,
+  updated    INTEGER NOT NULL,
+  wake       INTEGER,
+  leased     INTEGER NOT NULL DEFAULT 0,
+  pending    INTEGER NOT NULL DEFAULT 0, -- signals not yet consumed
+  doc        BLOB    NOT NULL,
+  events     BLOB    NOT NULL,           -- JSON array
+  bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
+) STRICT;
+CREATE INDEX item_citizen ON item(citizen, seq);
+CREATE INDEX item_wake    ON item(shard, wake) WHERE wake IS NOT NULL;
+CREATE INDEX item_state   ON item(shard, state);
+CREATE TABLE inbox (
+  item     INTEGER NOT NULL REFERENCES item(seq),
+  key      TEXT    NOT NULL,
+  n        INTEGER NOT NULL,
+  kind     TEXT    NOT NULL,
+  at       INTEGER NOT NULL,
+  body     BLOB    NOT NULL,
+  consumed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (item, key)
+) STRICT;
+CREATE TABLE audit (
+  n       INTEGER PRIMARY KEY,
+  at      INTEGER NOT NULL,
+  door    TEXT    NOT NULL,
+  party   TEXT    NOT NULL,
+  reason  TEXT    NOT NULL,
+  content TEXT    NOT NULL
+) STRICT;
+CREATE TABLE heartbeat (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  n   INTEGER NOT NULL
+) STRICT;
+INSERT INTO heartbeat VALUES (1, 0);
