@@ -41,6 +41,7 @@ var layers = map[string][]string{
 	"gateway/enrich":                   {"gateway"},
 	"gateway/dispatch":                 {"gateway", "gateway/journal", "gateway/passport", "gateway/trust", "gateway/upstream", "gateway/verification", "gateway/xmlsig"},
 	"gateway/intake":                   {"gateway", "gateway/journal", "gateway/message", "gateway/passport", "gateway/route", "gateway/trust", "gateway/verification", "gateway/xmlsig"},
+	"gateway/channel":                  {"gateway", "gateway/dispatch", "gateway/flow", "gateway/intake", "gateway/journal", "gateway/message", "gateway/passport", "gateway/pipeline", "gateway/shep", "gateway/trust", "gateway/verification", "gateway/xmlsig"},
 	"gateway/cabinet":                  {"gateway", "gateway/diagram", "gateway/journal", "gateway/message", "gateway/passport"},
 	"gateway/pipeline":                 {"gateway", "gateway/journal"},
 	"gateway/flow":                     {"gateway", "gateway/dispatch", "gateway/enrich", "gateway/journal", "gateway/passport", "gateway/pipeline", "gateway/upstream", "gateway/xmlsig"},

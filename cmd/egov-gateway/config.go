@@ -49,6 +49,7 @@ type Config struct {
 	SharedEvidence string        `yaml:"shared_evidence"`
 	Portals        []Portal      `yaml:"portals"`
 	Providers      []Provider    `yaml:"providers"`
+	SHEP           *SHEP         `yaml:"shep"`
 	Sources        Sources       `yaml:"sources"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
@@ -200,9 +201,10 @@ func (c *Config) check() error {
 			errs = append(errs, fmt.Errorf("revocation[%d]: certificate, and ocsp or crl, are needed", i))
 		}
 	}
-	if len(c.Portals) == 0 {
-		errs = append(errs, errors.New("portals: at least one is needed"))
+	if len(c.Portals) == 0 && (c.SHEP == nil || len(c.SHEP.Participants) == 0) {
+		errs = append(errs, errors.New("portals: at least one is needed, here or in shep.participants"))
 	}
+	errs = append(errs, c.SHEP.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {

@@ -55,6 +55,7 @@ type service struct {
 	checker *revocation.Checker
 	shared  io.Closer // nil without shared evidence
 	engine  *pipeline.Engine
+	mail    *pipeline.Engine // messages to SHEP's participants; nil without them
 	doors   *httpserver.Server
 	admin   *httpserver.Server
 
@@ -126,6 +127,13 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
+	mail, err := b.post()
+	if err != nil {
+		return nil, err
+	}
+	if mail != nil {
+		notifier = notifiers{notifier, mail.outbox}
+	}
 	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
 	if err != nil {
 		return nil, err
@@ -150,6 +158,13 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		return nil, err
 	}
 	counter.Register(mux)
+	if mail != nil {
+		door, err := mail.door(b, desk, counter)
+		if err != nil {
+			return nil, err
+		}
+		door.Register(mux)
+	}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
 			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
@@ -184,6 +199,10 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		}
 	})
 	s.wg.Go(func() { s.engine.Run(ctx) })
+	if mail != nil {
+		s.mail = mail.engine
+		s.wg.Go(func() { mail.engine.Run(ctx) })
+	}
 	s.wg.Go(func() { b.reloadOnHangup(ctx) })
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
 	return s, nil

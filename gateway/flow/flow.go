@@ -29,8 +29,8 @@ import (
 // request goes on without them; mandatory ones are waited for.
 const LaterDeadline = 10 * time.Minute
 
-// A Notifier tells a portal that a request has a new state. It must be safe to call again;
-// the id and state are the idempotency key. The error carries [gateway.PortalUnavailable].
+// A Notifier tells a portal that a request has a new state, or that the provider reported a step.
+// It must be safe to call again; the id, state and step are the idempotency key. The error carries [gateway.PortalUnavailable].
 type Notifier interface {
 	Notify(ctx context.Context, portal string, id gateway.RequestID, n Notice) error
 }
@@ -41,6 +41,13 @@ type Notice struct {
 	State  gateway.State      `json:"state"`
 	Result gateway.ResultKind `json:"result,omitempty"`
 	At     time.Time          `json:"at"`
+
+	// Step is the code of a step that the provider reported, "" for the result.
+	Step string `json:"-"`
+	// Service is the service's code, Document the provider's signed bytes: for a Notifier that
+	// hands them over instead of telling where they lie.
+	Service  string `json:"-"`
+	Document []byte `json:"-"`
 }
 
 // Config is what a Flow needs; every field without a default is required.
@@ -94,6 +101,7 @@ type work struct {
 	pass    *passport.Passport
 	now     time.Time
 	out     journal.Step
+	steps   []Notice // reported since the step before
 }
 
 func (w *work) event(e gateway.Event) {
@@ -125,6 +133,9 @@ func (f *Flow) with(step func(context.Context, *work) error) func(context.Contex
 		if err := w.take(); err != nil {
 			return journal.Step{}, err
 		}
+		if err := f.tell(ctx, w); err != nil {
+			return journal.Step{}, err
+		}
 		// A result that overtook its own delivery's acknowledgement ends the way all the same.
 		if w.out.State == gateway.StateDecided && l.Item.State != gateway.StateDecided {
 			w.out.Wake = w.now
@@ -154,6 +165,7 @@ func (w *work) take() error {
 				if p := &w.dossier.Steps[i]; p.Code == m.Code && p.CompletedAt.IsZero() {
 					p.CompletedAt, p.Registration = m.CompletedAt.UTC(), m.Registration
 					w.event(gateway.Event{At: s.At, Kind: gateway.EventStep, Subject: m.Code})
+					w.steps = append(w.steps, Notice{ID: w.item.ID, State: w.item.State, At: s.At, Step: m.Code, Service: w.item.Service, Document: m.Document})
 				}
 			}
 			w.keep("step/"+m.Code, m.Document)
@@ -170,6 +182,20 @@ func (w *work) take() error {
 			w.event(gateway.Event{At: s.At, Kind: gateway.EventQuarantined, Reason: m.Reason})
 			sum := sha256.Sum256(m.Document)
 			w.keep(gateway.BodyQuarantine+hex.EncodeToString(sum[:]), m.Document)
+		}
+	}
+	return nil
+}
+
+// tell hands the provider's steps on. What is told twice is told once, so it comes before the
+// signals are consumed.
+func (f *Flow) tell(ctx context.Context, w *work) error {
+	if f.c.Notifier == nil {
+		return nil
+	}
+	for _, n := range w.steps {
+		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -367,9 +393,13 @@ func (w *work) nextDeadline() time.Time {
 // notify tells the portal that the result lies in the cabinet.
 func (f *Flow) notify(ctx context.Context, w *work) error {
 	if f.c.Notifier != nil {
-		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now}
+		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now, Service: w.item.Service}
 		if w.dossier.Result != nil {
 			n.Result = w.dossier.Result.Kind
+			var err error
+			if n.Document, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyResult); err != nil {
+				return err
+			}
 		}
 		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
 			return err
