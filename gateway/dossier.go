@@ -23,6 +23,19 @@ type Dossier struct {
 	Result       *Result      `json:"result,omitempty"`
 	// Quarantined counts documents for this request that did not verify and were never shown.
 	Quarantined int `json:"quarantined,omitempty"`
+	// ClosedAt is from when the passport's retention counts.
+	ClosedAt time.Time `json:"closed_at,omitzero"`
+}
+
+// Forget takes out what was decided about the person and who at the provider's took it; dates,
+// digests, verdicts and the kind of the result stay as proof.
+func (d *Dossier) Forget() {
+	for i := range d.Steps {
+		d.Steps[i].Registration = nil
+	}
+	if r := d.Result; r != nil {
+		d.Result = &Result{Kind: r.Kind, Number: r.Number, DecidedAt: r.DecidedAt, ReceivedAt: r.ReceivedAt, Provider: r.Provider, Verdict: r.Verdict}
+	}
 }
 
 // A StepPlan is one of the provider's steps with its time limit (R12).
@@ -141,7 +154,6 @@ const (
 	BodyEvidence    = "evidence"        // signed OCSP answer or a note of the CRL, for the admission
 	BodyDelivery    = "delivery"        // what the provider is given, signed by the gateway
 	BodyResult      = "result"          // the provider's signed bytes, as received
-	BodyAttachment  = "attachment/"     // + SHA-256
 	BodyFact        = "record/"         // + record kind
 	BodyQuarantine  = "quarantine/"     // + SHA-256
 	BodyResultProof = "result-evidence" // revocation evidence for the result

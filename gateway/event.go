@@ -43,12 +43,15 @@ const (
 	StateDecided State = "decided"
 	// StateClosed: nothing is left to do.
 	StateClosed State = "closed"
+	// StateErased: the time to keep the documents has passed; what they were and how they were
+	// judged remains until the time to keep the proof has passed too.
+	StateErased State = "erased"
 	// StateParked: stopped for an operator; nothing is lost, nothing goes on by itself.
 	StateParked State = "parked"
 )
 
 // States lists all states in the order of the way.
-var States = []State{StateAccepted, StateEnriched, StateDelivered, StateDecided, StateClosed, StateParked}
+var States = []State{StateAccepted, StateEnriched, StateDelivered, StateDecided, StateClosed, StateErased, StateParked}
 
 // An EventKind names what happened. The list is closed; catalogues have a text for each.
 type EventKind string
@@ -66,11 +69,12 @@ const (
 	EventRetry       EventKind = "retry"        // Reason says why; the work is tried again
 	EventParked      EventKind = "parked"       //
 	EventRedriven    EventKind = "redriven"     // an operator set the work going again
+	EventErased      EventKind = "erased"       // the documents were erased; their digests stay
 )
 
 // EventKinds lists all kinds.
 var EventKinds = []EventKind{EventAccepted, EventRecord, EventEnriched, EventDelivered, EventStep, EventStepOverdue, EventResult,
-	EventQuarantined, EventNotified, EventRetry, EventParked, EventRedriven}
+	EventQuarantined, EventNotified, EventRetry, EventParked, EventRedriven, EventErased}
 
 // An Event is one thing that happened to a request. It holds no personal data.
 type Event struct {

@@ -38,6 +38,7 @@ var layers = map[string][]string{
 	"gateway/journal":                  {"gateway"},
 	"gateway/journal/journaltest":      {"gateway", "gateway/journal"},
 	"gateway/journal/sqlitejournal":    {"gateway", "gateway/journal"},
+	"gateway/attachment":               {"gateway"},
 	"gateway/enrich":                   {"gateway"},
 	"gateway/dispatch":                 {"gateway", "gateway/journal", "gateway/passport", "gateway/trust", "gateway/upstream", "gateway/verification", "gateway/xmlsig"},
 	"gateway/intake":                   {"gateway", "gateway/journal", "gateway/message", "gateway/passport", "gateway/route", "gateway/trust", "gateway/verification", "gateway/xmlsig"},

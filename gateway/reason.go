@@ -231,6 +231,8 @@ const (
 	TransportWrong Reason = "transport.signature_wrong"
 	// TransportStale: the SOAP message is dated outside the window, or signed with a certificate outside its validity.
 	TransportStale Reason = "transport.stale"
+	// Erased: the time to keep the document has passed; its digest remains.
+	Erased Reason = "door.erased"
 	// ReplayConflict: the message id was used before with other content.
 	ReplayConflict Reason = "door.replay_conflict"
 	// Overload: a bound is reached; try again later.
@@ -317,7 +319,7 @@ var classes = map[Reason]Class{
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
 	OperatorUnauthenticated: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
-	NotFound: Permanent, ReplayConflict: Permanent, Overload: Retry,
+	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,

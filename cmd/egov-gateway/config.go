@@ -29,6 +29,8 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
+	// Attachments is the directory of the attached documents; "" means attachments inside Data.
+	Attachments string `yaml:"attachments"`
 	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
 	// those inside the program; "" means those.
 	Schemas string `yaml:"schemas"`
@@ -228,6 +230,16 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// attachments is where the attached documents of the journal in data lie by default.
+func attachments(data string) string { return filepath.Join(data, "attachments") }
+
+func (c *Config) attachmentsDir() string {
+	if c.Attachments != "" {
+		return c.path(c.Attachments)
+	}
+	return attachments(c.path(c.Data))
 }
 
 func (c *Config) path(p string) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/pipeline"
@@ -26,11 +27,20 @@ type journalCmd struct {
 
 // dataFlag says which journal; output is a table for people, JSON on request.
 type dataFlag struct {
-	Data string `required:"" type:"path" placeholder:"DIR" help:"Data directory of the gateway."`
-	JSON bool   `name:"json" help:"JSON on standard output instead of a table."`
+	Data        string `required:"" type:"path" placeholder:"DIR" help:"Data directory of the gateway."`
+	Attachments string `type:"path" placeholder:"DIR" help:"Directory of the attached documents, if it is not the one inside the data directory."`
+	JSON        bool   `name:"json" help:"JSON on standard output instead of a table."`
 }
 
 func (d *dataFlag) attach() (*sqlitejournal.Attached, error) { return sqlitejournal.Attach(d.Data) }
+
+// copies opens the attached documents.
+func (d *dataFlag) copies() (*attachment.Store, error) {
+	if d.Attachments != "" {
+		return attachment.Open(d.Attachments)
+	}
+	return attachment.Open(attachments(d.Data))
+}
 
 func (d *dataFlag) print(out io.Writer, v any, table func(w io.Writer)) error {
 	if d.JSON {
@@ -208,6 +218,19 @@ func (c *journalBackupCmd) Run(out streams) error {
 	if err := a.Backup(context.Background(), c.To); err != nil {
 		return err
 	}
+	// Documents were on disk before the request that names them: this copy holds all that the
+	// snapshot knows.
+	from, err := c.copies()
+	if err != nil {
+		return err
+	}
+	to, err := attachment.Open(attachments(c.To))
+	if err != nil {
+		return err
+	}
+	if err := from.Copy(to); err != nil {
+		return err
+	}
 	fmt.Fprintln(out.out, "backed up and verified:", c.To)
 	return nil
 }
@@ -224,8 +247,21 @@ func (c *journalVerifyCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	if err := c.print(out.out, r, func(w io.Writer) {
-		fmt.Fprintf(w, "requests\t%d\nbodies\t%d\nbytes\t%d\nfaults\t%d\n", r.Items, r.Bodies, r.Bytes, len(r.Faults))
+	copies, err := c.copies()
+	if err != nil {
+		return err
+	}
+	documents, faults, err := verifyDocuments(context.Background(), a, copies)
+	if err != nil {
+		return err
+	}
+	report := struct {
+		*sqlitejournal.Report
+		Documents int `json:"documents"`
+	}{r, documents}
+	r.Faults = append(r.Faults, faults...)
+	if err := c.print(out.out, report, func(w io.Writer) {
+		fmt.Fprintf(w, "requests\t%d\nbodies\t%d\nbytes\t%d\ndocuments\t%d\nfaults\t%d\n", r.Items, r.Bodies, r.Bytes, documents, len(r.Faults))
 		for _, f := range r.Faults {
 			fmt.Fprintln(w, f)
 		}
@@ -236,4 +272,33 @@ func (c *journalVerifyCmd) Run(out streams) error {
 		return exitError(exitFailed)
 	}
 	return nil
+}
+
+// verifyDocuments reads every attached document that a request names.
+func verifyDocuments(ctx context.Context, a *sqlitejournal.Attached, copies *attachment.Store) (n int, faults []string, err error) {
+	for cursor := ""; ; {
+		items, next, err := a.List(ctx, journal.Query{Cursor: cursor, Limit: 500})
+		if err != nil {
+			return n, nil, err
+		}
+		for _, it := range items {
+			d, err := gateway.ReadDossier(it.Doc)
+			if err != nil {
+				faults = append(faults, fmt.Sprintf("%s: %v", it.ID, err))
+				continue
+			}
+			if it.State == gateway.StateErased {
+				continue
+			}
+			for _, doc := range d.Attachments {
+				n++
+				if _, err := copies.Get(it.ID, doc.SHA256); err != nil {
+					faults = append(faults, fmt.Sprintf("%s: document %s: %v", it.ID, doc.SHA256, err))
+				}
+			}
+		}
+		if cursor = next; cursor == "" {
+			return n, faults, nil
+		}
+	}
 }

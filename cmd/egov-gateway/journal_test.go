@@ -18,10 +18,10 @@ import (
 // takes a backup from which everything can be read.
 func TestJournalCommands(t *testing.T) {
 	l, _ := newTestLab(t, monday, nil)
-	if err := l.world.SetFaults("taraz", statesim.Fault{Kind: statesim.Reject}); err != nil {
+	if err := l.world.SetFaults("petropavl", statesim.Fault{Kind: statesim.Reject}); err != nil {
 		t.Fatal(err)
 	}
-	r := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01")
+	r := l.mustAccept(t, l.draft("citizen-01", petropavl), "citizen-01")
 	l.await(t, r.ID, func(p intake.Progress) bool { return p.State == gateway.StateParked })
 	data := filepath.Join(l.dir, "data")
 	command := func(want int, args ...string) string {
@@ -46,7 +46,7 @@ func TestJournalCommands(t *testing.T) {
 	command(exitUsage, "show", "--data", data, "x")
 	command(exitFailed, "stats", "--data", t.TempDir())
 
-	if err := l.world.SetFaults("taraz"); err != nil {
+	if err := l.world.SetFaults("petropavl"); err != nil {
 		t.Fatal(err)
 	}
 	command(0, "redrive", "--data", data, string(r.ID))
@@ -78,6 +78,22 @@ func TestJournalCommands(t *testing.T) {
 		t.Errorf("the backup's result: %v", err)
 	}
 	s.Close()
+
+	// verify sees an attached document that is away.
+	copies, err := filepath.Glob(filepath.Join(backup, "attachments", "??", string(r.ID), "*"))
+	if err != nil || len(copies) == 0 {
+		t.Fatalf("the backup has no attached documents: %v", err)
+	}
+	if err := os.Rename(copies[0], copies[0]+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if out := command(exitFailed, "verify", "--data", backup); !strings.Contains(out, "not found") || !strings.Contains(out, string(r.ID)) {
+		t.Errorf("verify without a document: %s", out)
+	}
+	if err := os.Rename(copies[0]+".away", copies[0]); err != nil {
+		t.Fatal(err)
+	}
+	command(0, "verify", "--data", backup)
 
 	// verify sees a flipped byte.
 	seg := filepath.Join(backup, "bodies", "00000001.seg")

@@ -30,12 +30,14 @@ import (
 	"egov-gateway/adapters/register"
 	"egov-gateway/adapters/socialpayments"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/cabinet"
 	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/enrich"
 	"egov-gateway/gateway/flow"
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
@@ -75,6 +77,7 @@ type builder struct {
 	key      *xmlsig.Key
 	secret   []byte
 	store    *sqlitejournal.Store
+	copies   *attachment.Store
 	anchors  atomic.Pointer[[]trust.Anchor]
 	shared   io.Closer
 	checker  *revocation.Checker
@@ -134,7 +137,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if mail != nil {
 		notifier = notifiers{notifier, mail.outbox}
 	}
-	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
+	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Documents: b.copies, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +150,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
-	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Key: b.key, Secret: b.secret,
+	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
 	if err != nil {
 		return nil, err
@@ -204,6 +207,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 		s.wg.Go(func() { mail.engine.Run(ctx) })
 	}
 	s.wg.Go(func() { b.reloadOnHangup(ctx) })
+	s.wg.Go(func() { b.sweep(ctx) })
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
 	return s, nil
 }
@@ -266,8 +270,38 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 }
 
 func (b *builder) journal() (err error) {
-	b.store, err = sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed})
+	if b.store, err = sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log}); err != nil {
+		return err
+	}
+	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err
+}
+
+// orphanAge is how long documents wait for the acceptance they belong to.
+const orphanAge = 24 * time.Hour
+
+// sweep takes away documents whose acceptance a crash cut off, once a day.
+func (b *builder) sweep(ctx context.Context) {
+	for {
+		n, err := b.copies.Sweep(time.Now().Add(-orphanAge), func(id gateway.RequestID) (bool, error) {
+			_, err := b.store.Get(ctx, id)
+			if errors.Is(err, journal.ErrNotFound) {
+				return false, nil
+			}
+			return true, err
+		})
+		if err != nil && ctx.Err() == nil {
+			b.log.Error("sweep attachments", "error", err)
+		}
+		if n > 0 {
+			b.log.Info("swept documents of requests that were never accepted", "requests", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(orphanAge):
+		}
+	}
 }
 
 // open verifies the stored request again before its fields are used.

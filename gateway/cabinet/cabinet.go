@@ -223,7 +223,7 @@ func (c *Cabinet) item(r *http.Request) (journal.Item, error) {
 
 // shown are the events that mean something to a citizen; retries and orders are the operator's.
 var shown = []gateway.EventKind{gateway.EventAccepted, gateway.EventRecord, gateway.EventEnriched, gateway.EventDelivered, gateway.EventStep,
-	gateway.EventStepOverdue, gateway.EventResult}
+	gateway.EventStepOverdue, gateway.EventResult, gateway.EventErased}
 
 func (c *Cabinet) one(r *http.Request) (*Case, error) {
 	it, err := c.item(r)
@@ -289,8 +289,11 @@ func (c *Cabinet) document(body, name string) http.HandlerFunc {
 			return
 		}
 		b, err := c.c.Journal.Body(r.Context(), it.ID, body)
-		if errors.Is(err, journal.ErrNotFound) {
+		switch {
+		case errors.Is(err, journal.ErrNotFound):
 			err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+		case errors.Is(err, journal.ErrErased):
+			err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
 		}
 		if err != nil {
 			c.c.Problem(w, r, err)

@@ -1,6 +1,6 @@
 // Package flow knows the order of the steps, and is the only place that does:
 //
-//	accepted → enrich → enriched → dispatch → delivered → (steps, result) → decided → notify → closed
+//	accepted → enrich → enriched → dispatch → delivered → (steps, result) → decided → notify → closed → (retention) → erased → removed
 //
 // Every step may run again from its start at any time and reaches the same outcome; what it
 // does outside carries the request id as idempotency key.
@@ -56,11 +56,19 @@ type Config struct {
 	Forms    *passport.Register
 	Enricher *enrich.Enricher
 	Provider *dispatch.Directory
-	Key      *xmlsig.Key // signs deliveries
-	Notifier Notifier    // nil: portals ask by themselves
-	Now      func() time.Time
+	// Documents keeps the attached copies; it must be safe to erase again.
+	Documents Documents
+	Key       *xmlsig.Key // signs deliveries
+	Notifier  Notifier    // nil: portals ask by themselves
+	Now       func() time.Time
 	// Open reads the stored request again; its signature is verified each time it is used.
 	Open func(doc []byte) (xmlsig.Element, error)
+}
+
+// Documents are the copies that came with requests; [attachment.Store] is one.
+type Documents interface {
+	Get(id gateway.RequestID, sum string) ([]byte, error)
+	Erase(id gateway.RequestID) error
 }
 
 // A Flow gives the engine its steps.
@@ -68,7 +76,7 @@ type Flow struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Flow, error) {
-	if c.Journal == nil || c.Forms == nil || c.Enricher == nil || c.Provider == nil || c.Key == nil || c.Open == nil {
+	if c.Journal == nil || c.Forms == nil || c.Enricher == nil || c.Provider == nil || c.Documents == nil || c.Key == nil || c.Open == nil {
 		return nil, errors.New("flow: every field of Config without a default is required")
 	}
 	if c.Now == nil {
@@ -88,7 +96,8 @@ func (f *Flow) Steps() map[gateway.State]pipeline.Step {
 		gateway.StateEnriched:  {Name: "dispatch", Run: f.with(f.dispatch)},
 		gateway.StateDelivered: {Name: "follow", Run: f.with(f.follow)},
 		gateway.StateDecided:   {Name: "notify", Run: f.with(f.notify)},
-		gateway.StateClosed:    {Name: "closed", Run: f.with(f.rest)},
+		gateway.StateClosed:    {Name: "retain", Run: f.with(f.retain)},
+		gateway.StateErased:    {Name: "remove", Run: f.with(f.remove)},
 		gateway.StateParked:    {Name: "parked", Run: f.with(f.rest)},
 	}
 }
@@ -358,7 +367,7 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 		p.Facts = append(p.Facts, fact)
 	}
 	for _, a := range w.dossier.Attachments {
-		if p.Attachments[a.SHA256], err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyAttachment+a.SHA256); err != nil {
+		if p.Attachments[a.SHA256], err = f.c.Documents.Get(w.item.ID, a.SHA256); err != nil {
 			return nil, err
 		}
 	}
@@ -406,9 +415,10 @@ func (f *Flow) notify(ctx context.Context, w *work) error {
 		}
 		w.event(gateway.Event{Kind: gateway.EventNotified, Subject: w.item.Portal})
 	}
-	w.out.State = gateway.StateClosed
+	w.dossier.ClosedAt = w.now
+	w.out.State, w.out.Wake = gateway.StateClosed, w.keepUntil(w.pass.Retention.DocumentsDays)
 	return nil
 }
 
-// rest leaves a closed or parked item where it is; what arrived was taken in.
+// rest leaves a parked item where it is; what arrived was taken in.
 func (f *Flow) rest(context.Context, *work) error { return nil }

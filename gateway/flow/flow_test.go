@@ -2,9 +2,12 @@ package flow_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	testpki "egov-gateway/certs-testdata"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/enrich"
 	"egov-gateway/gateway/flow"
@@ -82,6 +86,7 @@ type rig struct {
 	provider *provider
 	records  *records
 	notices  *notices
+	copies   *attachment.Store
 	pass     *passport.Passport
 	signed   []byte
 
@@ -134,7 +139,10 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := flow.New(flow.Config{Journal: r.store, Forms: forms, Enricher: enricher, Provider: directory, Key: key, Notifier: r.notices, Now: r.clock, Open: func(doc []byte) (xmlsig.Element, error) {
+	if r.copies, err = attachment.Open(filepath.Join(t.TempDir(), "attachments")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := flow.New(flow.Config{Journal: r.store, Documents: r.copies, Forms: forms, Enricher: enricher, Provider: directory, Key: key, Notifier: r.notices, Now: r.clock, Open: func(doc []byte) (xmlsig.Element, error) {
 		s, err := xmlsig.Verify(doc, xmlsig.Options{})
 		if err != nil {
 			return xmlsig.Element{}, err
@@ -289,5 +297,80 @@ func TestAResultBeforeTheDeliveryIsRecorded(t *testing.T) {
 	it := r.wait(t, id, gateway.StateClosed)
 	if count(it, gateway.EventResult) != 1 {
 		t.Errorf("events %+v", it.Events)
+	}
+}
+
+// Retention is the passport's: the documents go, the proof stays, and then it goes too.
+func TestRetention(t *testing.T) {
+	r := newRig(t)
+	id := r.accept(t, 1)
+	if err := r.copies.Put(id, [][]byte{[]byte("a copy")}); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, id, gateway.StateDelivered)
+	r.result(t, id)
+	closed := r.wait(t, id, gateway.StateClosed)
+	r.quarantine(t, id)
+	days := func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.now = closed.Updated.AddDate(0, 0, n)
+	}
+	settle := func() journal.Item {
+		t.Helper()
+		time.Sleep(100 * time.Millisecond)
+		it, err := r.store.Store.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return it
+	}
+	days(r.pass.Retention.DocumentsDays - 1)
+	if it := settle(); it.State != gateway.StateClosed || it.Bodies[gateway.BodyRequest].Erased {
+		t.Fatalf("a day before: %s", it.State)
+	}
+	days(r.pass.Retention.DocumentsDays)
+	it := r.wait(t, id, gateway.StateErased)
+	for name, note := range it.Bodies {
+		if !note.Erased || note.SHA256 == [32]byte{} {
+			t.Errorf("%s: %+v", name, note)
+		}
+		if _, err := r.store.Body(t.Context(), id, name); !errors.Is(err, journal.ErrErased) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(it.Bodies) < 4 {
+		t.Errorf("only %d bodies were there to erase", len(it.Bodies))
+	}
+	if sums, err := r.copies.Sums(id); err != nil || len(sums) != 0 {
+		t.Errorf("copies: %v, %v", sums, err)
+	}
+	d, err := gateway.ReadDossier(it.Doc)
+	if err != nil || d.Result == nil || d.Result.Kind != gateway.ResultAssignment || d.Result.Amount != "" || d.Result.Explanation != nil || count(it, gateway.EventErased) != 1 {
+		t.Errorf("dossier %+v, %v", d.Result, err)
+	}
+	// What still comes for an erased request is noted and not kept.
+	before := len(it.Bodies)
+	r.quarantine(t, id)
+	if it = settle(); len(it.Bodies) != before || it.State != gateway.StateErased {
+		t.Errorf("%d bodies after a late document, %s", len(it.Bodies), it.State)
+	}
+	days(r.pass.Retention.ProofDays)
+	for range 500 {
+		if _, err = r.store.Store.Get(t.Context(), id); errors.Is(err, journal.ErrNotFound) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the proof outlived its time: %v", err)
+}
+
+// quarantine leaves a provider's document that did not verify.
+func (r *rig) quarantine(t *testing.T, id gateway.RequestID) {
+	t.Helper()
+	doc := []byte(rand.Text())
+	body, _ := json.Marshal(dispatch.Message{Document: doc, Reason: gateway.DigestMismatch})
+	if _, fresh, err := r.store.Signal(t.Context(), id, journal.Signal{Key: "quarantine/" + string(doc), Kind: dispatch.SignalQuarantine, At: r.clock(), Body: body}); err != nil || !fresh {
+		t.Fatal(fresh, err)
 	}
 }

@@ -4,8 +4,8 @@
 package intake
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +38,12 @@ type Verifier interface {
 	Judge(ctx context.Context, d *verification.Document, w verification.Want) verification.Outcome
 }
 
+// Documents keeps the copies that come with a request. When Put returns nil they are on disk;
+// putting the same again is harmless. [attachment.Store] is one.
+type Documents interface {
+	Put(id gateway.RequestID, documents [][]byte) error
+}
+
 // Config is what a Desk needs. All fields without a default are required.
 type Config struct {
 	Portals  []Portal
@@ -46,9 +52,11 @@ type Config struct {
 	Routes   *route.Table
 	Journal  journal.Store
 	Audit    journal.Audit
-	Key      *xmlsig.Key // signs receipts
-	Secret   []byte      // of the journal's citizen keys
-	Texts    *message.Catalogue
+	// Documents keeps attached copies durably before the request is accepted.
+	Documents Documents
+	Key       *xmlsig.Key // signs receipts
+	Secret    []byte      // of the journal's citizen keys
+	Texts     *message.Catalogue
 	// BaseURL is the address portals reach this gateway at; status URLs start with it.
 	BaseURL     string
 	MaxDocument int   // bytes; 0 means DefaultMaxDocument
@@ -67,7 +75,7 @@ type Desk struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Desk, error) {
-	if c.Verifier == nil || c.Forms == nil || c.Routes == nil || c.Journal == nil || c.Audit == nil || c.Key == nil ||
+	if c.Verifier == nil || c.Forms == nil || c.Routes == nil || c.Journal == nil || c.Audit == nil || c.Documents == nil || c.Key == nil ||
 		len(c.Secret) < 32 || c.Texts == nil || c.BaseURL == "" {
 		return nil, errors.New("intake: every field of Config without a default is required")
 	}
@@ -292,11 +300,7 @@ func (a *admission) again(ctx context.Context) (*Admission, error) {
 	if err != nil {
 		return nil, a.refuse(err)
 	}
-	signed, err := a.c.Journal.Body(ctx, id, gateway.BodyRequest)
-	if err != nil {
-		return nil, a.refuse(err)
-	}
-	if !bytes.Equal(signed, a.doc) {
+	if it.Bodies[gateway.BodyRequest].SHA256 != sha256.Sum256(a.doc) {
 		return nil, nil
 	}
 	return a.first(ctx, it)
@@ -371,8 +375,12 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 		dossier.Evidence = a.outcome.Evidence.Method
 		bodies[gateway.BodyEvidence] = a.outcome.Evidence.Raw
 	}
+	documents := make([][]byte, 0, len(a.files))
 	for _, f := range a.files {
-		bodies[gateway.BodyAttachment+sum(f.Data)] = f.Data
+		documents = append(documents, f.Data)
+	}
+	if err := a.c.Documents.Put(id, documents); err != nil {
+		return nil, a.refuse(gateway.Errorf(gateway.JournalUnavailable, "keep the attached documents: %w", err))
 	}
 	it, err := a.c.Journal.Create(ctx, journal.New{
 		ID: id, Portal: a.portal, MessageID: r.MessageID, Content: content, Citizen: journal.KeyOf(a.c.Secret, r.Applicant),

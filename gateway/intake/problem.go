@@ -60,6 +60,8 @@ func HTTPStatus(r gateway.Reason) int {
 		return http.StatusUnauthorized
 	case gateway.NotFound:
 		return http.StatusNotFound
+	case gateway.Erased:
+		return http.StatusGone
 	case gateway.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
 	case gateway.NotAcceptable:

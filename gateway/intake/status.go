@@ -89,7 +89,7 @@ func (d *Desk) Progress(ctx context.Context, portal, id string) (Progress, error
 	if p.Records == nil {
 		p.Records = []gateway.FactNote{}
 	}
-	if p.Result != nil {
+	if p.Result != nil && it.State != gateway.StateErased {
 		p.ResultURL = d.statusURL(it.ID) + "/result"
 	}
 	return p, nil
@@ -124,8 +124,11 @@ func (d *Desk) Document(ctx context.Context, portal, id, name string) ([]byte, e
 		return nil, err
 	}
 	b, err := d.c.Journal.Body(ctx, it.ID, name)
-	if errors.Is(err, journal.ErrNotFound) {
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
 		err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+	case errors.Is(err, journal.ErrErased):
+		err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
 	}
 	return b, err
 }

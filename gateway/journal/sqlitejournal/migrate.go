@@ -16,7 +16,7 @@ const schemaVersion = 2
 type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
 
 // migrations leads from the version that is the key to the next one.
-var migrations = map[int]migration{1: inboxToSegments}
+var migrations = map[int]migration{1: toSchema2}
 
 // migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
 // it whole at one of them.
@@ -50,14 +50,16 @@ func (s *Store) migrate(version int) error {
 	return nil
 }
 
-// inboxToSegments moves messages out of the database: what was consumed keeps its digest only.
-func inboxToSegments(ctx context.Context, tx *sql.Tx, bodies *batch) error {
+// toSchema2 moves messages out of the database, where what was consumed keeps its digest only,
+// and lets retention see what was closed before there was any.
+func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 	_, err := tx.ExecContext(ctx, `PRAGMA secure_delete = 1;
 		ALTER TABLE inbox RENAME TO inbox1;
 		CREATE TABLE inbox (item INTEGER NOT NULL REFERENCES item(seq), key TEXT NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
 			place BLOB NOT NULL, consumed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, key)) STRICT;
 		CREATE INDEX item_leased ON item(shard) WHERE leased = 1;
-		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;`)
+		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;
+		UPDATE item SET wake = updated WHERE state = 'closed' AND wake IS NULL;`)
 	if err != nil {
 		return err
 	}

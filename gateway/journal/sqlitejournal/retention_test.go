@@ -77,7 +77,9 @@ func TestErasedBytesLeaveTheDisk(t *testing.T) {
 			s.Close() // before housekeeping came round
 			s = open()
 			defer s.Close()
-			gone := func() bool { return !onDisk(t, dir, "the person's document") && !onDisk(t, dir, "the provider's message") }
+			gone := func() bool {
+				return !onDisk(t, dir, "the person's document") && !onDisk(t, dir, "the provider's message")
+			}
 			for deadline := time.Now().Add(10 * time.Second); !gone() && time.Now().Before(deadline); {
 				time.Sleep(50 * time.Millisecond)
 			}
