@@ -38,7 +38,7 @@ type lab struct {
 	svc    *service
 
 	base, admin, sim string // URLs
-	token            string // the portal's
+	token, password  string // the portal's, at the REST door and at SHEP's channels
 	portalKey        ed25519.PrivateKey
 	log              *slog.Logger
 
@@ -81,7 +81,7 @@ var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sk
 // newLab starts the world, changed as the caller says, and writes the gateway's configuration into dir; startGateway
 // starts the gateway itself.
 func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
-	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), keys: map[string]*xmlsig.Key{}}
+	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), password: secret(), keys: map[string]*xmlsig.Key{}}
 	if l.pki, err = testpki.Load(); err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 		"gateway.pem": append(append([]byte{}, gw.KeyPEM...), gw.CertificatePEM...), "root.pem": l.pki.Must("root").CertificatePEM,
 		"gost-root.pem": l.pki.Must("gost-root").CertificatePEM, "gost-issuing.pem": l.pki.Must("gost-issuing").CertificatePEM,
 		"issuing.pem": l.pki.Must("issuing").CertificatePEM, "issuing-revoked.pem": l.pki.Must("issuing-revoked").CertificatePEM,
-		"secret": []byte(secret()), "portal.token": []byte(l.token), "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
+		"secret": []byte(secret()), "portal.token": []byte(l.token), "shep.password": []byte(l.password), "system-portal.crt": l.pki.Must("system-portal").CertificatePEM, "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	}
 	source := func(system string) *Source {
 		return &Source{URL: l.sim + "/shep/" + system, ServiceID: "TEST-" + system, SenderID: "egov-gateway", PublicKey: "TEST ONLY", Timeout: Duration(3 * time.Second)}
@@ -203,6 +203,10 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 			{Certificate: "gost-issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-issuing/base.crl", DeltaCRL: l.sim + "/crl/gost-issuing/delta.crl"},
 			{Certificate: "gost-root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-root/base.crl"},
 		},
+		SHEP: &SHEP{SenderID: "egov-gateway", Participants: []Participant{
+			{Name: "egov.kz", SenderID: "EGOV", PasswordFile: "shep.password", Services: labServices()},
+			{Name: "bank.kz", SenderID: "BANK", Certificates: []string{"system-portal.crt"}, Services: labServices()},
+		}},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},
 	}
@@ -222,6 +226,11 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 	}
 	l.config = filepath.Join(l.dir, "gateway.yaml")
 	return tokens, nil
+}
+
+// labServices are the lab's ids of SHEP's register with the service codes of the passports.
+func labServices() map[string]string {
+	return map[string]string{"EGOV-S-HOUSING": "housing-aid", "EGOV-S-COMPLAINT": "complaint"}
 }
 
 // startGateway starts the gateway from its configuration file, under the lab's clock.

@@ -135,7 +135,7 @@ func (c *call) messageStatus(ctx context.Context, q *shep.StatusQuery) (shep.Pay
 // stateOf says in SHEP's words how far a request is on its way to the provider.
 func stateOf(s gateway.State) shep.MessageState {
 	switch s {
-	case gateway.StateDelivered, gateway.StateDecided, gateway.StateClosed:
+	case gateway.StateDelivered, gateway.StateDecided, gateway.StateClosed, gateway.StateErased:
 		return shep.Delivered
 	case gateway.StateParked:
 		return shep.DeliveryStopped

@@ -94,12 +94,12 @@ func (o *Outbox) put(ctx context.Context, p *Participant, key string, l letter, 
 	now := o.now().UTC()
 	it := journal.New{
 		ID: gateway.NewRequestID(from, message, sum), Portal: from, MessageID: message, Content: sum,
-		// One chain's messages keep their order.
-		Citizen: journal.CitizenKey(l.Request), Service: l.Service, Shard: from, Provider: p.Name, Created: now, Doc: doc,
+		Citizen: journal.CitizenKey(message), Service: l.Service, Shard: from, Provider: p.Name, Created: now, Doc: doc,
 		Events: []gateway.Event{{At: now, Kind: gateway.EventAccepted, Subject: string(l.Type)}}, Bodies: map[string][]byte{bodyLetter: data},
 	}
 	if p.Push != nil {
-		it.Wake = now
+		// One chain's messages are pushed in their order; fetched ones are confirmed in any.
+		it.Wake, it.Citizen = now, journal.CitizenKey(l.Request)
 	}
 	_, err = o.journal.Create(ctx, it)
 	if errors.Is(err, journal.ErrDuplicate) {

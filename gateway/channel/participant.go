@@ -38,7 +38,7 @@ type Participant struct {
 	// Services are the ids of SHEP's register under which it may send, each with the code of the
 	// service in the passports.
 	Services map[string]string
-	// Portals are those it may speak for, as in the form's element "portal". nil means its Name.
+	// Portals are those it may speak for, as in the form's element "portal". None means its Name.
 	Portals []string
 	// Gateway says that it is a gateway, which may relay what it accepted from its portals.
 	Gateway bool
@@ -95,7 +95,7 @@ func NewDirectory(all []Participant) (*Directory, error) {
 		if p.MaxBytes == 0 {
 			p.MaxBytes = DefaultMaxBytes
 		}
-		if p.Portals == nil && len(p.Providers) == 0 {
+		if len(p.Portals) == 0 && len(p.Providers) == 0 {
 			p.Portals = []string{p.Name}
 		}
 		for _, name := range p.Portals {
