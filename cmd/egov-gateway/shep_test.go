@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -564,6 +566,61 @@ func TestThePublishedMessage(t *testing.T) {
 			f, ok := got.Payload.(*shep.Fault)
 			if !ok || status != http.StatusOK || f.Code != shep.CodeOf(tt.want) || !strings.HasPrefix(f.Info.Data, string(tt.want)) {
 				t.Errorf("%d %+v", status, got.Payload)
+			}
+		})
+	}
+}
+
+// A message as large as SHEP carries is taken in a few times its size of memory; a larger one is
+// refused before it is read.
+func TestLargeMessages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
+	l, _ := newTestLab(t, monday, nil)
+	defer debug.SetGCPercent(debug.SetGCPercent(10)) // what is in use, not what waits to be collected
+	d := l.draft("citizen-01", petropavl)
+	doc := submissionOf(t, l.mustSigned(t, d, "citizen-01"), d.Documents)
+	fill := channel.DefaultMaxBytes - len(l.envelope(t, "", l.request(text(doc))))
+	for _, tt := range []struct {
+		name string
+		more int
+		code string
+	}{{"exactly 15 MiB", 0, ""}, {"a byte more", 1, "SCE001"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			padded := strings.Replace(doc, "<request>", "<request>"+strings.Repeat("\n", fill+tt.more), 1)
+			envelope := l.envelope(t, "", l.request(text(padded)))
+			if len(envelope) != channel.DefaultMaxBytes+tt.more {
+				t.Fatalf("%d bytes", len(envelope))
+			}
+			runtime.GC()
+			var before runtime.MemStats
+			runtime.ReadMemStats(&before)
+			most, done := make(chan uint64), make(chan bool)
+			go func() {
+				var peak uint64
+				for {
+					select {
+					case <-done:
+						most <- peak
+						return
+					case <-time.After(2 * time.Millisecond):
+						var now runtime.MemStats
+						runtime.ReadMemStats(&now)
+						peak = max(peak, now.HeapAlloc)
+					}
+				}
+			}()
+			_, got := l.soap(t, "async", envelope)
+			close(done)
+			used := int64(<-most) - int64(before.HeapAlloc)
+			t.Logf("%d MB of memory for a message of %d MB", used>>20, len(envelope)>>20)
+			f, fault := got.Payload.(*shep.Fault)
+			if fault != (tt.code != "") || fault && f.Code != tt.code {
+				t.Fatalf("got %+v", got.Payload)
+			}
+			if used > 6*int64(len(envelope)) {
+				t.Errorf("%d MB of memory", used>>20)
 			}
 		})
 	}
