@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check bench bench-xmlsig bench-trust fuzz certs trace test-nca deps
+.PHONY: build demo test check bench bench-xmlsig bench-trust bench-journal bench-intake fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -58,6 +58,16 @@ bench-xmlsig:
 # What is promised of decisions and revocation lists, measured in one run; fails when broken.
 bench-trust:
 	$(GO) test -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x ./gateway/verification
+
+# How fast the journal takes and moves requests, empty and with JOURNAL_AGE of them stored.
+JOURNAL_AGE ?= 1000000
+bench-journal:
+	$(GO) test -run '^$$' -bench '^Benchmark(Accept|Advance)$$' -benchtime 50000x ./gateway/journal/...
+	JOURNAL_AGE=$(JOURNAL_AGE) $(GO) test -timeout 30m -run '^$$' -bench '^BenchmarkAge$$' -benchtime 1x ./gateway/journal/sqlitejournal
+
+# The portal's door, beside a bare handler in the same server.
+bench-intake:
+	$(GO) test -run '^$$' -bench '^BenchmarkIntake$$' -benchtime 4000x ./cmd/egov-gateway
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -171,6 +171,8 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"a key file without a key", "key: gateway.pem", "key: root.pem", nil, []string{"key root.pem"}},
 		{"a root that is no certificate", "certificate: root.pem", "certificate: secret", nil, []string{"trust[0]", "secret"}},
 		{"a secret that is too short", "secret: secret", "secret: short", func(dir string) { os.WriteFile(filepath.Join(dir, "short"), []byte("abc"), 0o600) }, []string{"secret", "short"}},
+		{"a lease that no step can keep", "  lease: 0s", "  lease: 10ms", nil, []string{"pipeline.lease", "1s"}},
+		{"fewer workers than none", "workers: 0", "workers: -1", nil, []string{"pipeline.workers"}},
 		{"a shard that no passport has", "shards: []", "shards: [zhambil]", nil, []string{"shards[0]", "zhambil"}},
 		{"a provider that stands twice", "id: taraz", "id: petropavl", nil, []string{"providers[1].id", "petropavl", "twice"}},
 		{"a portal that stands twice", "portals:\n", "portals:\n- name: egov.kz\n  token_file: portal.token\n", nil, []string{"portals[1].name", "egov.kz", "twice"}},
@@ -200,7 +202,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 			c, err := LoadConfig(file)
 			if err == nil {
 				var svc *service
-				if svc, err = start(c, l.clock.Now, slog.New(slog.DiscardHandler)); err == nil {
+				if svc, err = start(c, l.clock.Now, slog.New(slog.DiscardHandler), nil); err == nil {
 					svc.Close()
 					t.Fatal("it started")
 				}
@@ -235,7 +237,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if svc, err := start(c, l.clock.Now, slog.New(slog.DiscardHandler)); err == nil {
+		if svc, err := start(c, l.clock.Now, slog.New(slog.DiscardHandler), nil); err == nil {
 			svc.Close()
 			t.Error("the second one started")
 		} else if !strings.Contains(err.Error(), "in use by another process") {

@@ -29,6 +29,8 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
+	// Journal moves the journal into Redis, for several gateways.
+	Journal JournalConfig `yaml:"journal"`
 	// Attachments is the directory of the attached documents; "" means attachments inside Data.
 	Attachments string `yaml:"attachments"`
 	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
@@ -53,6 +55,7 @@ type Config struct {
 	Providers      []Provider    `yaml:"providers"`
 	SHEP           *SHEP         `yaml:"shep"`
 	Sources        Sources       `yaml:"sources"`
+	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
@@ -131,6 +134,15 @@ type Source struct {
 	Timeout      Duration `yaml:"timeout"`
 }
 
+// Pipeline bounds the work on accepted requests.
+type Pipeline struct {
+	// Workers is how many requests are worked on at once. 0 means 16.
+	Workers int `yaml:"workers"`
+	// Lease is how long a request belongs to a worker, and so how long the work of an instance that
+	// hangs waits for another; no step may take longer. 0 means 1m.
+	Lease Duration `yaml:"lease"`
+}
+
 // CabinetConfig is that of the citizens' pages.
 type CabinetConfig struct {
 	// PortalURL is where citizens sign in.
@@ -192,6 +204,9 @@ func (c *Config) check() error {
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
 	}
+	if err := c.Journal.check(); err != nil {
+		errs = append(errs, err)
+	}
 	if len(c.Trust) == 0 {
 		errs = append(errs, errors.New("trust: at least one anchor is needed"))
 	}
@@ -215,6 +230,12 @@ func (c *Config) check() error {
 		if p.ClientCertificate != "" && (c.TLS == nil || c.TLS.ClientCA == "") {
 			errs = append(errs, fmt.Errorf("portals[%d]: client_certificate needs tls.client_ca", i))
 		}
+	}
+	if c.Pipeline.Workers < 0 {
+		errs = append(errs, errors.New("pipeline.workers: a number above zero is expected"))
+	}
+	if l := time.Duration(c.Pipeline.Lease); l != 0 && l < time.Second {
+		errs = append(errs, errors.New("pipeline.lease: at least 1s is needed"))
 	}
 	for i, p := range c.Portals {
 		if slices.ContainsFunc(c.Portals[:i], func(q Portal) bool { return q.Name == p.Name }) {

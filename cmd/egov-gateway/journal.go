@@ -12,7 +12,6 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/pipeline"
 )
 
@@ -27,17 +26,34 @@ type journalCmd struct {
 
 // dataFlag says which journal; output is a table for people, JSON on request.
 type dataFlag struct {
-	Data        string `required:"" type:"path" placeholder:"DIR" help:"Data directory of the gateway."`
+	Data        string `xor:"where" required:"" type:"path" placeholder:"DIR" help:"Data directory of the gateway."`
+	Config      string `xor:"where" required:"" type:"path" placeholder:"FILE" help:"Configuration file of a gateway, for a journal in Redis too."`
 	Attachments string `type:"path" placeholder:"DIR" help:"Directory of the attached documents, if it is not the one inside the data directory."`
 	JSON        bool   `name:"json" help:"JSON on standard output instead of a table."`
 }
 
-func (d *dataFlag) attach() (*sqlitejournal.Attached, error) { return sqlitejournal.Attach(d.Data) }
+func (d *dataFlag) attach() (operated, error) {
+	if d.Config == "" {
+		return attachData(d.Data)
+	}
+	c, err := LoadConfig(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	return attachConfigured(c)
+}
 
 // copies opens the attached documents.
 func (d *dataFlag) copies() (*attachment.Store, error) {
 	if d.Attachments != "" {
 		return attachment.Open(d.Attachments)
+	}
+	if d.Config != "" {
+		c, err := LoadConfig(d.Config)
+		if err != nil {
+			return nil, err
+		}
+		return attachment.Open(c.attachmentsDir())
 	}
 	return attachment.Open(attachments(d.Data))
 }
@@ -256,7 +272,7 @@ func (c *journalVerifyCmd) Run(out streams) error {
 		return err
 	}
 	report := struct {
-		*sqlitejournal.Report
+		*journalReport
 		Documents int `json:"documents"`
 	}{r, documents}
 	r.Faults = append(r.Faults, faults...)
@@ -275,7 +291,7 @@ func (c *journalVerifyCmd) Run(out streams) error {
 }
 
 // verifyDocuments reads every attached document that a request names.
-func verifyDocuments(ctx context.Context, a *sqlitejournal.Attached, copies *attachment.Store) (n int, faults []string, err error) {
+func verifyDocuments(ctx context.Context, a operated, copies *attachment.Store) (n int, faults []string, err error) {
 	for cursor := ""; ; {
 		items, next, err := a.List(ctx, journal.Query{Cursor: cursor, Limit: 500})
 		if err != nil {

@@ -239,7 +239,7 @@ func (l *lab) startGateway() error {
 	if err != nil {
 		return err
 	}
-	l.svc, err = start(c, l.clock.Now, l.log)
+	l.svc, err = start(c, l.clock.Now, l.log, nil)
 	return err
 }
 

@@ -16,14 +16,16 @@ type serveCmd struct {
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.
-func (s *serveCmd) Run(out streams) error {
-	c, err := LoadConfig(s.Config)
+func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, time.Now, nil) }
+
+func serve(file string, out streams, now func() time.Time, wrap func(store) store) error {
+	c, err := LoadConfig(file)
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	svc, err := start(c, time.Now, logger(out, c.Log))
+	svc, err := start(c, now, logger(out, c.Log), wrap)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,6 @@ import (
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/journal/sqlitejournal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
@@ -53,7 +52,7 @@ import (
 
 // A service is the running gateway: the only place where all parts meet.
 type service struct {
-	store   *sqlitejournal.Store
+	store   store
 	checker *revocation.Checker
 	shared  io.Closer // nil without shared evidence
 	engine  *pipeline.Engine
@@ -67,16 +66,17 @@ type service struct {
 
 // A builder gathers what the parts share while they are made, in the order of the way.
 type builder struct {
-	c   *Config
-	now func() time.Time
-	log *slog.Logger
-	m   *metrics
+	c    *Config
+	now  func() time.Time
+	log  *slog.Logger
+	wrap func(store) store // nil for the journal as it is
+	m    *metrics
 
 	forms    *passport.Register
 	texts    *message.Catalogue
 	key      *xmlsig.Key
 	secret   []byte
-	store    *sqlitejournal.Store
+	store    store
 	copies   *attachment.Store
 	anchors  atomic.Pointer[[]trust.Anchor]
 	shared   io.Closer
@@ -85,13 +85,14 @@ type builder struct {
 	problem  func(http.ResponseWriter, *http.Request, error)
 }
 
-// start builds every part and begins to serve. On an error nothing is left running.
+// start builds every part and begins to serve. On an error nothing is left running. wrap, if set,
+// puts something between the service and its journal; the service itself never does.
 //
 // Order of the end: the doors close and finish the requests at hand, then the engine finishes
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
-func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, m: newMetrics()}
+func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
+	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics()}
 	s := &service{}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -102,10 +103,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	}()
 	for _, step := range []func() error{b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
-			if b.store != nil {
-				s.store = b.store
-			}
-			s.shared = b.shared
+			s.store, s.shared = b.store, b.shared
 			return nil, err
 		}
 	}
@@ -141,7 +139,8 @@ func start(c *Config, now func() time.Time, log *slog.Logger) (_ *service, err e
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Now: now, Log: log, Observe: b.m.step}); err != nil {
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered,
+		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
 
@@ -270,8 +269,11 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 }
 
 func (b *builder) journal() (err error) {
-	if b.store, err = sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log}); err != nil {
+	if b.store, err = b.openStore(); err != nil {
 		return err
+	}
+	if b.wrap != nil {
+		b.store = b.wrap(b.store)
 	}
 	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err

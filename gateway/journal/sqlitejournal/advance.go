@@ -5,126 +5,162 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"maps"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 )
 
-// leased is what Advance reads of the item before it writes.
-type leased struct {
-	seq            int64
-	shard          string
-	state          gateway.State
-	pending        int
-	events, bodies []byte
-}
-
 // Advance implements journal.Store; all of the step is durable when it returns nil. Bytes of
 // what was erased are wiped from the segments soon after, and not forgotten over a crash.
 func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) error {
-	return s.submit(ctx, func(w *writing) error {
-		var it leased
-		err := w.row("SELECT seq, shard, state, pending, events, bodies FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version).
-			Scan(&it.seq, &it.shard, &it.state, &it.pending, &it.events, &it.bodies)
-		if errors.Is(err, sql.ErrNoRows) {
-			return journal.ErrLeaseLost
-		}
-		if err != nil {
-			return engineError{err}
-		}
-		if st.Remove {
-			return w.remove(it)
-		}
-		return w.advance(it, len(l.Inbox), st)
-	})
+	if st.Remove {
+		return s.submit(ctx, func(w *writing) error { return w.remove(l) })
+	}
+	// The version guards what the lease says of the item: nothing else changes its events.
+	events, err := encodeEvents(len(l.Item.Events), st.Events)
+	if err != nil {
+		return gateway.Errorf(gateway.Internal, "encode events: %w", err)
+	}
+	bodies := prepare(st.Bodies)
+	return s.submit(ctx, func(w *writing) error { return w.advance(l, st, events, bodies) })
 }
 
-func (w *writing) advance(it leased, seen int, st journal.Step) error {
-	events, err := appendEvents(it.events, st.Events)
-	if err != nil {
-		return engineError{err}
-	}
-	bodies, err := w.addBodies(it.bodies, st.Bodies)
-	if err != nil {
-		return engineError{err}
-	}
-	if len(st.Erase) > 0 {
-		if bodies, err = w.eraseBodies(bodies, st.Erase); err != nil {
-			return err
-		}
-	}
-	// A signal that arrived while the step ran must not wait for the planned wake time.
-	wake := toWake(st.Wake)
-	if it.pending > seen {
-		wake = st.At.UnixMicro()
-	}
-	for _, key := range st.Consumed {
-		taken, err := w.consume(it.seq, key)
+// updateItem ends a lease. A signal that arrived while the step ran must not wait for the
+// planned wake time.
+const updateItem = `UPDATE item SET state = ?, attempt = ?, wake = CASE WHEN pending > ? THEN ? ELSE ? END, doc = ?, updated = ?, version = version + 1, leased = 0, pending = pending - ?,
+	events = CASE WHEN ? = '' THEN events WHEN length(events) = 2 THEN CAST('[' || ? || ']' AS BLOB) ELSE CAST(substr(events, 1, length(events) - 1) || ',' || ? || ']' AS BLOB) END,
+	bodies = coalesce(?, bodies) WHERE id = ? AND version = ? AND leased = 1`
+
+func (w *writing) advance(l journal.Lease, st journal.Step, events []byte, bodies []prepared) error {
+	var (
+		object any // nil leaves the bodies as they are
+		taken  int
+	)
+	if len(bodies)+len(st.Erase)+len(st.Consumed) > 0 {
+		seq, had, err := w.leased(l)
 		if err != nil {
 			return err
 		}
-		if taken {
-			it.pending--
+		for _, key := range st.Consumed {
+			found, err := w.consume(seq, key)
+			if err != nil {
+				return err
+			}
+			if found {
+				taken++
+			}
+		}
+		if len(bodies)+len(st.Erase) > 0 {
+			if object, err = w.rewrite(had, bodies, st.Erase); err != nil {
+				return err
+			}
 		}
 	}
-	_, err = w.exec("UPDATE item SET state = ?, attempt = ?, wake = ?, doc = ?, updated = ?, version = version + 1, leased = 0, pending = ?, events = ?, bodies = ? WHERE seq = ?",
-		string(st.State), st.Attempt, wake, st.Doc, st.At.UnixMicro(), it.pending, events, bodies, it.seq)
-	if err == nil && st.State != it.state {
-		w.count(it.shard, it.state, -1)
-		w.count(it.shard, st.State, 1)
+	at := st.At.UnixMicro()
+	add := string(events)
+	res, err := w.exec(updateItem, string(st.State), st.Attempt, len(l.Inbox), at, toWake(st.Wake), st.Doc, at, taken, add, add, add, object, string(l.Item.ID), l.Item.Version)
+	if err != nil {
+		return err
 	}
-	return err
+	if n, err := res.RowsAffected(); err != nil {
+		return engineError{err}
+	} else if n == 0 {
+		return journal.ErrLeaseLost // before any write: leased would have said so
+	}
+	if st.State != l.Item.State {
+		w.count(l.Item.Shard, l.Item.State, -1)
+		w.count(l.Item.Shard, st.State, 1)
+	}
+	return nil
 }
 
-// eraseBodies marks bodies as gone and plans the wiping of their bytes.
-func (w *writing) eraseBodies(object []byte, names []string) ([]byte, error) {
-	places := map[string]place{}
-	if err := json.Unmarshal(object, &places); err != nil {
+// leased returns the item's number and its bodies if the lease still holds.
+func (w *writing) leased(l journal.Lease) (seq int64, bodies []byte, err error) {
+	err = w.row("SELECT seq, bodies FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version).Scan(&seq, &bodies)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil, journal.ErrLeaseLost
+	}
+	if err != nil {
+		return 0, nil, engineError{err}
+	}
+	return seq, bodies, nil
+}
+
+// places is the JSON object of an item's bodies, with those that were prepared.
+func (w *writing) places(had []byte, bodies []prepared) ([]byte, error) {
+	all := make(map[string]place, len(bodies))
+	if len(had) > 0 {
+		if err := json.Unmarshal(had, &all); err != nil {
+			return nil, err
+		}
+	}
+	after := 0
+	for _, p := range bodies {
+		all[p.name] = w.bodies.at(p.what, after)
+		after += len(p.data)
+	}
+	return json.Marshal(all)
+}
+
+// rewrite adds bodies and marks others as gone, whose bytes it plans to wipe.
+func (w *writing) rewrite(had []byte, bodies []prepared, erase []string) ([]byte, error) {
+	object, err := w.places(had, bodies)
+	if err != nil {
 		return nil, engineError{err}
 	}
-	for _, name := range names {
-		p, ok := places[name]
+	w.bodies.take(bodies)
+	if len(erase) == 0 {
+		return object, nil
+	}
+	all := map[string]place{}
+	if err := json.Unmarshal(object, &all); err != nil {
+		return nil, engineError{err}
+	}
+	for _, name := range erase {
+		p, ok := all[name]
 		if !ok || p.Erased {
 			continue
 		}
 		if err := w.wipe(p); err != nil {
 			return nil, err
 		}
-		places[name] = p.gone()
+		all[name] = p.gone()
 	}
-	out, err := json.Marshal(places)
-	if err != nil {
+	if object, err = json.Marshal(all); err != nil {
 		return nil, engineError{err}
 	}
-	return out, nil
+	return object, nil
 }
 
 // remove ends an item with its bodies and messages.
-func (w *writing) remove(it leased) error {
-	places := map[string]place{}
-	if err := json.Unmarshal(it.bodies, &places); err != nil {
+func (w *writing) remove(l journal.Lease) error {
+	seq, had, err := w.leased(l)
+	if err != nil {
+		return err
+	}
+	all := map[string]place{}
+	if err := json.Unmarshal(had, &all); err != nil {
 		return engineError{err}
 	}
-	for _, p := range places {
+	messages, err := w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ?", seq)
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		all["message "+m.signal.Key] = m.place
+	}
+	for p := range maps.Values(all) {
 		if err := w.wipe(p); err != nil {
 			return err
 		}
 	}
-	left, err := w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ?", it.seq)
-	if err != nil {
+	if _, err := w.exec("DELETE FROM inbox WHERE item = ?", seq); err != nil {
 		return err
 	}
-	for _, m := range left {
-		if err := w.wipe(m.place); err != nil {
-			return err
-		}
-	}
-	if _, err := w.exec("DELETE FROM inbox WHERE item = ?", it.seq); err != nil {
+	if _, err := w.exec("DELETE FROM item WHERE seq = ?", seq); err != nil {
 		return err
 	}
-	if _, err := w.exec("DELETE FROM item WHERE seq = ?", it.seq); err != nil {
-		return err
-	}
-	w.count(it.shard, it.state, -1)
+	w.count(l.Item.Shard, l.Item.State, -1)
 	return nil
 }

@@ -106,6 +106,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		first left
 		fresh bool
 	)
+	what := placeOf(g.Body)
 	err := s.submit(ctx, func(w *writing) error {
 		fresh = false
 		var seq int64
@@ -124,7 +125,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 			return engineError{err}
 		}
 		fresh = true
-		where := w.bodies.add(g.Body)
+		where := w.bodies.add(what, g.Body)
 		copy(g.SHA256[:], where.SHA256)
 		object, err := json.Marshal(where)
 		if err != nil {

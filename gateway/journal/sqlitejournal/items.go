@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,96 +79,87 @@ func toWake(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// appendEvents adds events to a JSON array, numbering on from what it holds.
-func appendEvents(array []byte, add []gateway.Event) ([]byte, error) {
-	var all []gateway.Event
-	if len(array) > 0 {
-		if len(add) == 0 {
-			return array, nil
-		}
-		if err := json.Unmarshal(array, &all); err != nil {
+// encodeEvents numbers events on from those before and writes them as the elements of a JSON
+// array, without its brackets.
+func encodeEvents(before int, add []gateway.Event) ([]byte, error) {
+	var b []byte
+	for i, e := range add {
+		e.Seq = before + i + 1
+		one, err := json.Marshal(e)
+		if err != nil {
 			return nil, err
 		}
-	}
-	for _, e := range add {
-		e.Seq = len(all) + 1
-		all = append(all, e)
-	}
-	if all == nil {
-		return []byte("[]"), nil
-	}
-	return json.Marshal(all)
-}
-
-// addBodies puts bodies into the batch and their places into the JSON object.
-func (w *writing) addBodies(object []byte, add map[string][]byte) ([]byte, error) {
-	if len(add) == 0 && len(object) > 0 {
-		return object, nil
-	}
-	places := map[string]place{}
-	if len(object) > 0 {
-		if err := json.Unmarshal(object, &places); err != nil {
-			return nil, err
+		if i > 0 {
+			b = append(b, ',')
 		}
+		b = append(b, one...)
 	}
-	for name, data := range add {
-		places[name] = w.bodies.add(data)
-	}
-	return json.Marshal(places)
+	return b, nil
 }
 
 // Create implements journal.Store; it is durable when it returns nil or ErrDuplicate.
 func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error) {
-	message := sha256.Sum256([]byte(n.Portal + "\x00" + n.MessageID))
-	var it journal.Item
 	if s.full.Load() {
-		return it, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+		return journal.Item{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
 	}
-	err := s.admit(ctx, func(w *writing) error {
-		r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE message = ?", message[:]))
-		if err == nil {
-			if r.item.Content != n.Content {
-				return journal.ErrReplay
-			}
-			if it, err = r.full(); err != nil {
-				return engineError{err}
-			}
-			return journal.ErrDuplicate
-		}
-		if !errors.Is(err, journal.ErrNotFound) {
-			return engineError{err}
-		}
-		events, err := appendEvents(nil, n.Events)
+	// What can be prepared is, so that the one writer only writes.
+	message := sha256.Sum256([]byte(n.Portal + "\x00" + n.MessageID))
+	elements, err := encodeEvents(0, n.Events)
+	if err != nil {
+		return journal.Item{}, gateway.Errorf(gateway.Internal, "encode events: %w", err)
+	}
+	events := append(append([]byte{'['}, elements...), ']')
+	bodies := prepare(n.Bodies)
+	at := n.Created.UnixMicro()
+	var (
+		first   row
+		another bool
+	)
+	err = s.admit(ctx, func(w *writing) error {
+		another = false
+		object, err := w.places(nil, bodies)
 		if err != nil {
 			return engineError{err}
 		}
-		bodies, err := w.addBodies(nil, n.Bodies)
-		if err != nil {
-			return engineError{err}
-		}
-		at := n.Created.UnixMicro()
-		_, err = w.exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, events, bodies)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?)`,
+		res, err := w.exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, events, bodies)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT(message) DO NOTHING`,
 			string(n.ID), message[:], n.Portal, n.MessageID, n.Content[:], string(n.Citizen), n.Service, n.Shard, n.Provider,
-			string(gateway.StateAccepted), at, at, toWake(n.Wake), n.Doc, events, bodies)
+			string(gateway.StateAccepted), at, at, toWake(n.Wake), n.Doc, events, object)
 		if err != nil {
 			return err
 		}
-		it = journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
-			State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: n.Doc}
-		if !n.Wake.IsZero() {
-			it.Wake = fromMicro(n.Wake.UnixMicro())
+		if kept, err := res.RowsAffected(); err != nil {
+			return engineError{err}
+		} else if kept == 1 {
+			w.bodies.take(bodies)
+			w.count(n.Shard, gateway.StateAccepted, 1)
+			return nil
 		}
-		if err := json.Unmarshal(events, &it.Events); err != nil {
+		another = true
+		if first, err = scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE message = ?", message[:])); err != nil {
 			return engineError{err}
 		}
-		w.count(n.Shard, it.State, 1)
 		return nil
 	})
-	if err != nil && !errors.Is(err, journal.ErrDuplicate) {
+	if err != nil {
 		return journal.Item{}, err
 	}
-	return it, err
+	if another {
+		if first.item.Content != n.Content {
+			return journal.Item{}, journal.ErrReplay
+		}
+		it, err := first.full()
+		if err != nil {
+			return journal.Item{}, s.readErr("create", err)
+		}
+		return it, journal.ErrDuplicate
+	}
+	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
+		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: n.Doc}
+	if !n.Wake.IsZero() {
+		it.Wake = fromMicro(n.Wake.UnixMicro())
+	}
+	return it, json.Unmarshal(events, &it.Events)
 }
 
 // Claim implements journal.Store; the leases are durable when it returns.
@@ -181,43 +173,21 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	if err != nil || !due {
 		return nil, err
 	}
-	query := "SELECT seq FROM item WHERE shard IN (" + marks(len(o.Shards)) + ") AND wake IS NOT NULL AND wake <= ?"
-	var args []any
-	for _, sh := range o.Shards {
-		args = append(args, sh)
-	}
-	args = append(args, now)
-	if n := len(o.Ordered); n > 0 {
-		query += " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq AND older.service = item.service AND older.shard = item.shard AND older.state IN (" + marks(n) + ")))"
-		for range 2 {
-			for _, st := range o.Ordered {
-				args = append(args, string(st))
-			}
-		}
-	}
-	query += " ORDER BY wake LIMIT ?"
-	args = append(args, o.Max)
+	query, args := dueQuery(o, now)
 	var (
-		leases []journal.Lease
-		inbox  [][]left
+		rows  []row
+		inbox [][]left
 	)
 	err = s.submit(ctx, func(w *writing) error {
+		rows, inbox = nil, nil
 		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
 		}
 		for _, seq := range seqs {
-			if _, err := w.exec("UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ?", until.UnixMicro(), seq); err != nil {
-				return err
-			}
-			r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE seq = ?", seq))
+			r, err := scanItem(w.row("UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ? RETURNING "+itemColumns, until.UnixMicro(), seq))
 			if err != nil {
 				return engineError{err}
-			}
-			l := journal.Lease{Until: until}
-			if l.Item, err = r.full(); err != nil {
-				s.cfg.Log.Error("a damaged row is left aside; journal verify names it", "request", string(r.item.ID), "error", err)
-				continue
 			}
 			var messages []left
 			if r.pending > 0 {
@@ -225,22 +195,56 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 					return err
 				}
 			}
-			leases, inbox = append(leases, l), append(inbox, messages)
+			rows, inbox = append(rows, r), append(inbox, messages)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	whole := leases[:0]
-	for i, l := range leases {
-		if l.Inbox, err = s.openAll(inbox[i]); err != nil {
-			s.cfg.Log.Error("a damaged message is left aside; journal verify names it", "request", string(l.Item.ID), "error", err)
-			continue // it stays leased: one damaged row must not stop the others
+	leases := make([]journal.Lease, 0, len(rows))
+	for i, r := range rows {
+		l := journal.Lease{Until: until}
+		if l.Item, err = r.full(); err == nil {
+			l.Inbox, err = s.openAll(inbox[i])
 		}
-		whole = append(whole, l)
+		if err != nil {
+			// It stays leased: one damaged row must not stop the others.
+			s.cfg.Log.Error("a damaged request is left aside; journal verify names it", "request", string(r.item.ID), "error", err)
+			continue
+		}
+		leases = append(leases, l)
 	}
-	return whole, nil
+	return leases, nil
+}
+
+// dueQuery selects due work: from the head of each shard's queue, of those that wait and of
+// those whose lease has ended, so that a long queue is never sorted.
+func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
+	ordered := ""
+	if n := len(o.Ordered); n > 0 {
+		ordered = " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
+			" AND older.service = item.service AND older.shard = item.shard AND older.state IN (" + marks(n) + ")))"
+	}
+	var (
+		heads []string
+		args  []any
+	)
+	for _, shard := range o.Shards {
+		for leased := range 2 {
+			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?)")
+			args = append(args, shard, now)
+			if ordered != "" {
+				for range 2 {
+					for _, st := range o.Ordered {
+						args = append(args, string(st))
+					}
+				}
+			}
+			args = append(args, o.Max)
+		}
+	}
+	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?", append(args, o.Max)
 }
 
 func (s *Store) openAll(all []left) ([]journal.Signal, error) {

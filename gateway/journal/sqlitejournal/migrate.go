@@ -57,7 +57,8 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		ALTER TABLE inbox RENAME TO inbox1;
 		CREATE TABLE inbox (item INTEGER NOT NULL REFERENCES item(seq), key TEXT NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
 			place BLOB NOT NULL, consumed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, key)) STRICT;
-		CREATE INDEX item_leased ON item(shard) WHERE leased = 1;
+		DROP INDEX item_wake;
+		CREATE INDEX item_due ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;
 		UPDATE item SET wake = updated WHERE state = 'closed' AND wake IS NULL;`)
 	if err != nil {
@@ -87,7 +88,7 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		if consumed {
 			p = placeOf(body).gone()
 		} else {
-			p = bodies.add(body)
+			p = bodies.add(placeOf(body), body)
 		}
 		if m.place, err = json.Marshal(p); err != nil {
 			return err

@@ -22,9 +22,8 @@ CREATE TABLE item (
   bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
-CREATE INDEX item_wake    ON item(shard, wake) WHERE wake IS NOT NULL;
+CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 CREATE INDEX item_state   ON item(shard, state);
-CREATE INDEX item_leased  ON item(shard) WHERE leased = 1;
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),
   key      TEXT    NOT NULL,

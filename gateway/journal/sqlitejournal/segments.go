@@ -63,6 +63,10 @@ func openSegments(dir string) (*segments, error) {
 	if s.n == 0 {
 		return s, s.begin()
 	}
+	// A process that was killed may have made the last segment and not synced its name.
+	if err := syncDir(dir); err != nil {
+		return nil, err
+	}
 	if s.cur, err = os.OpenFile(s.file(s.n), os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return nil, err
 	}
@@ -95,9 +99,36 @@ type batch struct {
 	buf []byte
 }
 
-func (b *batch) add(data []byte) place {
-	p := placeOf(data)
-	p.Segment, p.Offset = b.s.n, b.s.size+int64(len(b.buf))
+// A prepared body has its digest; where it will lie is known when its turn has come.
+type prepared struct {
+	name string
+	data []byte
+	what place
+}
+
+func prepare(bodies map[string][]byte) []prepared {
+	all := make([]prepared, 0, len(bodies))
+	for name, data := range bodies {
+		all = append(all, prepared{name, data, placeOf(data)})
+	}
+	return all
+}
+
+// at is where a body lies that follows so many bytes after the batch's end.
+func (b *batch) at(p place, after int) place {
+	p.Segment, p.Offset = b.s.n, b.s.size+int64(len(b.buf)+after)
+	return p
+}
+
+// take appends bodies in the order in which their places were given.
+func (b *batch) take(bodies []prepared) {
+	for _, p := range bodies {
+		b.buf = append(b.buf, p.data...)
+	}
+}
+
+func (b *batch) add(p place, data []byte) place {
+	p = b.at(p, 0)
 	b.buf = append(b.buf, data...)
 	return p
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +34,9 @@ var schema string
 // DefaultGroup is how many waiting calls share one transaction at most.
 const DefaultGroup = 256
 
+// DefaultQueue bounds the calls that wait for the writer.
+const DefaultQueue = 1024
+
 // DefaultMinFree leaves room for the work on what was accepted.
 const DefaultMinFree = 256 << 20
 
@@ -42,6 +46,9 @@ type Config struct {
 	Dir string
 	// Group bounds the calls in one transaction. 0 means DefaultGroup.
 	Group int
+	// Queue bounds the calls that wait; new requests are refused when three quarters of it are
+	// taken, so that the work on accepted ones goes on. 0 means DefaultQueue.
+	Queue int
 	// MinFree is the room on the disk, in bytes, below which nothing more is accepted; what was
 	// accepted goes on. 0 means DefaultMinFree.
 	MinFree uint64
@@ -61,6 +68,7 @@ type Store struct {
 
 	conn *sql.Conn            // the writer's connection; used by the writer alone
 	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
+	buf  []byte               // the bodies of one group; used by the writer alone
 	look *sql.Stmt            // the idle look for due work of one shard
 
 	calls chan *call
@@ -150,13 +158,16 @@ func Open(c Config) (*Store, error) {
 	if c.Group == 0 {
 		c.Group = DefaultGroup
 	}
+	if c.Queue == 0 {
+		c.Queue = DefaultQueue
+	}
 	if c.MinFree == 0 {
 		c.MinFree = DefaultMinFree
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := makeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(c.Dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -167,7 +178,7 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, 4*c.Group), done: make(chan struct{}), stop: make(chan struct{})}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{})}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
@@ -184,7 +195,7 @@ func (s *Store) open(file string) error {
 	dsn := func(mode string) string {
 		q := url.Values{"_pragma": {"busy_timeout(5000)", "foreign_keys(1)"}}
 		if mode == "rw" {
-			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(0)")
+			q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-16384)", "journal_size_limit(67108864)", "wal_autocheckpoint(0)")
 			q.Set("_txlock", "immediate")
 		} else {
 			q["_pragma"] = append(q["_pragma"], "query_only(1)")
@@ -225,7 +236,10 @@ func (s *Store) open(file string) error {
 		}
 	}
 	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
-	if _, err := s.write.Exec("UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE leased = 1"); err != nil {
+	// The heartbeat makes sure that there is a commit: a process that was killed may have left a
+	// last one in the WAL that it did not sync any more, and nobody must be served what the power
+	// can still take.
+	if _, err := s.write.Exec("BEGIN IMMEDIATE; UPDATE item SET leased = 0, version = version + 1, wake = updated WHERE shard IN (SELECT DISTINCT shard FROM item) AND leased = 1 AND wake IS NOT NULL; UPDATE heartbeat SET n = n + 1; COMMIT"); err != nil {
 		return fmt.Errorf("journal: free the leases in %s: %w", file, err)
 	}
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
@@ -237,7 +251,7 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.tally.apply(counts)
-	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
+	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND leased IN (0, 1) AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	if s.conn, err = s.write.Conn(background); err != nil {
@@ -267,6 +281,37 @@ func firstOf(err error, s string) string {
 		return err.Error()
 	}
 	return s
+}
+
+// makeDir makes a directory and those above it, and syncs the entries that name them: a journal
+// in a directory that the disk does not know is gone with the power.
+func makeDir(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := makeDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return syncDir(filepath.Dir(dir))
+	}
+	if err == nil && !info.IsDir() {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return err
+	}
+	// It may be there since a process that was ended before it could sync. Where the directory
+	// above cannot be read, an operator made this one.
+	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func syncDir(dir string) error {
@@ -302,7 +347,7 @@ func (s *Store) submit(ctx context.Context, do func(w *writing) error) error {
 // admit is submit for new work: when the queue is full it refuses at once instead of letting
 // callers pile up.
 func (s *Store) admit(ctx context.Context, do func(w *writing) error) error {
-	if len(s.calls) >= cap(s.calls)-s.cfg.Group {
+	if len(s.calls) >= cap(s.calls)*3/4 {
 		return gateway.Errorf(gateway.Overload, "the journal's queue is full")
 	}
 	return s.submit(ctx, do)
@@ -310,22 +355,16 @@ func (s *Store) admit(ctx context.Context, do func(w *writing) error) error {
 
 func (s *Store) writer() {
 	defer close(s.done)
+	group := make([]*call, 0, s.cfg.Group)
+	var (
+		took    time.Duration
+		callers int // who waited when the last commit ended, answered ones included
+	)
 	for first := range s.calls {
-		group := []*call{first}
-	gather:
-		for len(group) < s.cfg.Group {
-			select {
-			case c, ok := <-s.calls:
-				if !ok {
-					break gather
-				}
-				group = append(group, c)
-			default:
-				break gather
-			}
-		}
+		group = s.gather(append(group[:0], first), callers, took/4)
 		start := time.Now()
 		err := s.commit(group)
+		took, callers = time.Since(start), len(group)+len(s.calls)
 		for _, c := range group {
 			if err != nil {
 				c.err = gateway.Errorf(gateway.JournalUnavailable, "commit: %w", err)
@@ -333,15 +372,46 @@ func (s *Store) writer() {
 			close(c.done)
 		}
 		if s.cfg.Committed != nil {
-			s.cfg.Committed(len(group), time.Since(start))
+			s.cfg.Committed(len(group), took)
 		}
 	}
+}
+
+// gather takes the calls that wait into the group. Those who were answered by the last commit
+// are about to come again: for a small part of a commit's time it yields to them until as many
+// are here, or a half-empty group would pay for a whole fsync.
+func (s *Store) gather(group []*call, callers int, patience time.Duration) []*call {
+	var until time.Time
+	for len(group) < s.cfg.Group {
+		select {
+		case c, ok := <-s.calls:
+			if !ok {
+				return group
+			}
+			group = append(group, c)
+			continue
+		default:
+		}
+		if len(group) >= callers {
+			return group
+		}
+		now := time.Now()
+		if until.IsZero() {
+			until = now.Add(patience)
+		}
+		if now.After(until) {
+			return group
+		}
+		runtime.Gosched()
+	}
+	return group
 }
 
 // commit runs a group in one transaction. Nobody is answered before COMMIT returned; when
 // the engine or a body's file fails, all of the group fail.
 func (s *Store) commit(group []*call) (err error) {
-	if _, err := s.conn.ExecContext(background, "BEGIN IMMEDIATE"); err != nil {
+	w := &writing{s: s, bodies: batch{s: s.segs, buf: s.buf[:0]}}
+	if _, err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	defer func() {
@@ -349,7 +419,6 @@ func (s *Store) commit(group []*call) (err error) {
 			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
 	}()
-	w := &writing{s: s, bodies: batch{s: s.segs}}
 	for _, c := range group {
 		c.err = c.do(w)
 		if e, ok := errors.AsType[engineError](c.err); ok {
@@ -359,7 +428,8 @@ func (s *Store) commit(group []*call) (err error) {
 	if err := w.bodies.flush(); err != nil {
 		return err
 	}
-	if _, err = s.conn.ExecContext(background, "COMMIT"); err == nil {
+	s.buf = w.bodies.buf
+	if _, err = w.exec("COMMIT"); err == nil {
 		s.tally.apply(w.changes)
 	}
 	return err

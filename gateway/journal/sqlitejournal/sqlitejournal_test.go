@@ -216,7 +216,7 @@ func TestBoundsAreAnsweredAtOnce(t *testing.T) {
 		}
 	})
 	t.Run("a full queue", func(t *testing.T) {
-		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir(), Group: 2})
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir(), Group: 2, Queue: 8})
 		if err != nil {
 			t.Fatal(err)
 		}
