@@ -43,7 +43,7 @@ gateway/journal/redisjournal: gateway gateway/journal
 gateway/journal/powerloss:
 gateway/attachment: gateway
 gateway/enrich: gateway
-gateway/dispatch: gateway gateway/journal gateway/passport gateway/trust gateway/upstream gateway/verification gateway/xmlsig
+gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport

@@ -30,6 +30,7 @@ import (
 // under one clock that can be moved. TEST ONLY keys. The demonstration and the end-to-end
 // tests use it.
 type lab struct {
+	system string // whose key the gateway has
 	dir    string
 	config string // the gateway's configuration file
 	pki    *testpki.PKI
@@ -80,8 +81,13 @@ var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sk
 
 // newLab starts the world, changed as the caller says, and writes the gateway's configuration into dir; startGateway
 // starts the gateway itself.
-func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
-	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), password: secret(), keys: map[string]*xmlsig.Key{}}
+func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (*lab, error) {
+	return newLabAs("system-gateway", dir, newHopClock(at), levels, log, change...)
+}
+
+// newLabAs is newLab for a gateway with another key of the test PKI, under a clock that labs may share.
+func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
+	l := &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), keys: map[string]*xmlsig.Key{}}
 	if l.pki, err = testpki.Load(); err != nil {
 		return nil, err
 	}
@@ -146,7 +152,7 @@ func (l *lab) identity(id string) statesim.Identity {
 
 func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]string) statesim.Config {
 	c := statesim.Config{
-		GatewayURL: l.base, GatewayCertificate: l.pki.Must("system-gateway").DER, Now: l.clock.Now, Log: l.log,
+		GatewayURL: l.base, GatewayCertificate: l.pki.Must(l.system).DER, Now: l.clock.Now, Log: l.log,
 		Authorities: []statesim.Authority{
 			{ID: "issuing", Issuer: l.identity("issuing"), Responder: l.identity("ocsp-responder")},
 			{ID: "root", Issuer: l.identity("root"), Responder: l.identity("ocsp-responder-root")},
@@ -175,7 +181,7 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 
 // writeConfig writes the gateway's configuration and secrets; it returns the providers' tokens.
 func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
-	gw := l.pki.Must("system-gateway")
+	gw := l.pki.Must(l.system)
 	pub, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, err
@@ -231,6 +237,20 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 // labServices are the lab's ids of SHEP's register with the service codes of the passports.
 func labServices() map[string]string {
 	return map[string]string{"EGOV-S-HOUSING": "housing-aid", "EGOV-S-COMPLAINT": "complaint"}
+}
+
+// reconfigure changes the configuration file before the gateway is started.
+func (l *lab) reconfigure(change func(*Config)) error {
+	c, err := LoadConfig(l.config)
+	if err != nil {
+		return err
+	}
+	change(c)
+	raw, err := yaml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(l.config, raw, 0o600)
 }
 
 // startGateway starts the gateway from its configuration file, under the lab's clock.

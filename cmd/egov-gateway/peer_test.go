@@ -16,7 +16,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
-	"egov-gateway/gateway/channel"
+	"egov-gateway/gateway/shep"
 )
 
 // peerPython is Debian's own: zeep is a package of it.
@@ -37,7 +37,7 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.reconfigure(t, func(c *Config) { c.SHEP.Participants[1].PushURL = "http://" + address + "/shep" })
+	l.mustReconfigure(t, func(c *Config) { c.SHEP.Participants[1].PushURL = "http://" + address + "/shep" })
 	if err := l.startGateway(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +116,11 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	if len(got.Fault) != 4 || got.Fault[0] != "SCE004" || got.Fault[1] != "SendMessageFault1_SendMessageFault" || got.Fault[2] != "SCE004" || !strings.HasPrefix(got.Fault[3], string(gateway.ServiceUnknown)) {
 		t.Errorf("the fault of an unknown service: %q", got.Fault)
 	}
-	if got.PullChain != channel.Chain(gateway.RequestID(got.PullID)) || got.PullState != "DELIVERED" || got.PullResult != document(got.PullID, gateway.BodyResult) ||
+	if got.PullChain != shep.Chain(gateway.RequestID(got.PullID)) || got.PullState != "DELIVERED" || got.PullResult != document(got.PullID, gateway.BodyResult) ||
 		got.AfterResend != len(got.PullTypes) || got.AfterTaken == nil || *got.AfterTaken != 0 {
 		t.Errorf("AsyncChannel, fetched: %+v", got)
 	}
-	if got.PushChain != channel.Chain(gateway.RequestID(got.PushID)) || !slices.Equal(got.PushChains, []string{got.PushChain}) || got.PushResult != document(got.PushID, gateway.BodyResult) || got.Verified < len(got.PushTypes)+1 {
+	if got.PushChain != shep.Chain(gateway.RequestID(got.PushID)) || !slices.Equal(got.PushChains, []string{got.PushChain}) || got.PushResult != document(got.PushID, gateway.BodyResult) || got.Verified < len(got.PushTypes)+1 {
 		t.Errorf("AsyncChannel, pushed: %+v", got)
 	}
 	for how, types := range map[string][]string{"fetched": got.PullTypes, "pushed": got.PushTypes} {

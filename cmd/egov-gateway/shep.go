@@ -125,7 +125,11 @@ func (b *builder) participants() (*channel.Directory, error) {
 		}
 		all = append(all, q)
 	}
-	return channel.NewDirectory(all)
+	regions, err := b.regionParticipants()
+	if err != nil {
+		return nil, err
+	}
+	return channel.NewDirectory(append(all, regions...))
 }
 
 // asyncClient speaks AsyncChannel with a partner. Messages are signed when the partner is known

@@ -18,29 +18,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/channel"
+	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/harness"
-	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/xmlsig"
 )
 
-// reconfigure changes the configuration file before the gateway is started.
-func (l *lab) reconfigure(t *testing.T, change func(*Config)) {
+// mustReconfigure changes the configuration file before the gateway is started.
+func (l *lab) mustReconfigure(t *testing.T, change func(*Config)) {
 	t.Helper()
-	c, err := LoadConfig(l.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	change(c)
-	raw, err := yaml.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(l.config, raw, 0o600); err != nil {
+	if err := l.reconfigure(change); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -123,11 +112,11 @@ func (l *lab) mustSigned(t *testing.T, d harness.Draft, signer string) string {
 
 func submissionOf(t *testing.T, signed string, docs []harness.Document) string {
 	t.Helper()
-	var files []intake.File
+	b := dispatch.Bundle{Request: []byte(signed)}
 	for _, d := range docs {
-		files = append(files, intake.File{Name: d.Name, Data: d.Data})
+		b.Documents = append(b.Documents, dispatch.Copy{Name: d.Name, Data: d.Data})
 	}
-	doc, err := channel.Submission("", []byte(signed), nil, files)
+	doc, err := b.Write()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +150,7 @@ func TestSyncChannel(t *testing.T) {
 		t.Error("the doors give two receipts for one request")
 	}
 	id := a.receipt.ID
-	if first.CorrelationID != channel.Chain(id) {
+	if first.CorrelationID != shep.Chain(id) {
 		t.Errorf("the chain is %s, the request %s", first.CorrelationID, id)
 	}
 	again := mustAsk[*shep.Response](t, l, "sync", "", l.message(shep.Data{Form: shep.FormElement, Document: []byte(signed)}))
@@ -207,7 +196,7 @@ func TestDocumentsOverSHEP(t *testing.T) {
 	doc := submissionOf(t, signed, d.Documents)
 	validate(t, "exchange.xsd", []byte(doc))
 	got := mustAsk[*shep.AsyncReceipt](t, l, "async", "", l.request(text(doc)))
-	if got.ID == "" || got.CorrelationID != channel.Chain(gateway.RequestID(got.ID)) {
+	if got.ID == "" || got.CorrelationID != shep.Chain(gateway.RequestID(got.ID)) {
 		t.Fatalf("got %+v", got)
 	}
 	if p := l.await(t, gateway.RequestID(got.ID), closed); p.Result == nil {
@@ -320,7 +309,7 @@ func TestAsyncChannelPush(t *testing.T) {
 	portal := &pushed{t: t, l: l, away: 3}
 	server := httptest.NewServer(portal)
 	t.Cleanup(server.Close)
-	l.reconfigure(t, func(c *Config) { c.SHEP.Participants[1].PushURL = server.URL + "/shep" })
+	l.mustReconfigure(t, func(c *Config) { c.SHEP.Participants[1].PushURL = server.URL + "/shep" })
 	if err := l.startGateway(); err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +385,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.dir, "expired.crt"), l.pki.Must("citizen-expired").CertificatePEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.reconfigure(t, func(c *Config) {
+	l.mustReconfigure(t, func(c *Config) {
 		c.SHEP.Participants = append(c.SHEP.Participants,
 			Participant{Name: "old.kz", SenderID: "OLD", Certificates: []string{"expired.crt"}, Services: labServices()},
 			Participant{Name: "org.kz", SenderID: "ORG", BIN: l.pki.Must("system-portal").BIN, Services: labServices()},
@@ -451,7 +440,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 		}), "SCE015", gateway.CertificateExpired},
 		{"revoked", "async", "", l.request(text(l.mustSigned(t, l.draft("citizen-revoked", taraz), "citizen-revoked"))), "SCE016", gateway.Revoked},
 		{"another portal's form", "sync", "system-portal", from("BANK", ""), "SCE001", gateway.PortalMismatch},
-		{"a RESPONSE from who may not give one", "async", "", &shep.AsyncMessage{ServiceID: housing, Type: shep.TypeResponse, CorrelationID: channel.Chain("0123456789abcdef0123456789abcdef"), Date: l.clock.Now(), Sender: l.egov(), Data: text("<a/>")}, "SCE001", gateway.ResultMismatch},
+		{"a RESPONSE from who may not give one", "async", "", &shep.AsyncMessage{ServiceID: housing, Type: shep.TypeResponse, CorrelationID: shep.Chain("0123456789abcdef0123456789abcdef"), Date: l.clock.Now(), Sender: l.egov(), Data: text("<a/>")}, "SCE001", gateway.ResultMismatch},
 		{"relaying without being a gateway", "async", "", l.request(text(`<submission xmlns="` + channel.Namespace + `"><portal>bank.kz</portal><request>` + base64.StdEncoding.EncodeToString([]byte(signed)) + `</request></submission>`)), "SCE001", gateway.DocumentMalformed},
 		{"a question as REQUEST", "async", "", l.request(text(`<statusRequest xmlns="` + channel.Namespace + `"><requestId>x</requestId></statusRequest>`)), "SCE001", gateway.DocumentMalformed},
 		{"an operation of another address", "async", "", from("EGOV", l.password), "SCE001", gateway.DocumentMalformed},
@@ -555,7 +544,7 @@ func TestThePublishedMessage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			l.reconfigure(t, func(c *Config) {
+			l.mustReconfigure(t, func(c *Config) {
 				c.SHEP.AllowGOST2004 = tt.old
 				c.SHEP.Participants = []Participant{{Name: "nitec", SenderID: "senderId", Certificates: []string{"nitec.crt"}, Services: tt.services}}
 			})

@@ -43,6 +43,7 @@ import (
 	"egov-gateway/gateway/pipeline"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/route"
+	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/verification"
@@ -82,6 +83,7 @@ type builder struct {
 	shared   io.Closer
 	checker  *revocation.Checker
 	verifier *verification.Verifier
+	regions  map[string]*shep.AsyncClient // by shard
 	problem  func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -166,6 +168,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			return nil, err
 		}
 		door.Register(mux)
+		s.wg.Go(func() { door.Collect(ctx) })
 	}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
@@ -349,6 +352,14 @@ func (b *builder) providers() (*dispatch.Directory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s.bin: %w", name, err)
 		}
+		if p.Region != "" {
+			q, err := b.relayedProvider(name, p, bin)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, q)
+			continue
+		}
 		token, err := b.c.secretFile(name+".token_file", p.TokenFile)
 		if err != nil {
 			return nil, err
@@ -427,7 +438,14 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 	if err != nil {
 		return nil, err
 	}
+	shards, err := b.shards()
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range b.forms.All() {
+		if !slices.Contains(shards, p.Shard) || b.c.region(p.Shard) != nil {
+			continue
+		}
 		for _, r := range p.Records {
 			if r.Need == passport.Mandatory && !e.Has(r.Kind) {
 				return nil, fmt.Errorf("sources: the passport %s needs the record %s, and no source is configured for it", p.ID, r.Kind)

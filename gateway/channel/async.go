@@ -32,12 +32,12 @@ func (c *call) asyncMessage(ctx context.Context, m *shep.AsyncMessage) (shep.Pay
 	if err != nil {
 		return nil, err
 	}
-	return &shep.AsyncReceipt{ID: string(ad.Item.ID), CorrelationID: Chain(ad.Item.ID), Date: c.now, SessionID: shep.NewSession()}, nil
+	return &shep.AsyncReceipt{ID: string(ad.Item.ID), CorrelationID: shep.Chain(ad.Item.ID), Date: c.now, SessionID: shep.NewSession()}, nil
 }
 
 // returned takes a step or a result of a provider that is reached through the sender.
 func (c *call) returned(ctx context.Context, m *shep.AsyncMessage) (shep.Payload, error) {
-	id, err := requestOf(m.CorrelationID)
+	id, err := shep.RequestOf(m.CorrelationID)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (c *call) returned(ctx context.Context, m *shep.AsyncMessage) (shep.Payload
 	if message == "" {
 		message = string(id)
 	}
-	return &shep.AsyncReceipt{ID: message, CorrelationID: Chain(id), Date: c.now, SessionID: shep.NewSession()}, nil
+	return &shep.AsyncReceipt{ID: message, CorrelationID: shep.Chain(id), Date: c.now, SessionID: shep.NewSession()}, nil
 }
 
 // hand gives a provider's document to the counter, if the request was given to a provider that

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/xmlsig"
 )
 
 // Namespace is that of schemas/exchange.xsd.
-const Namespace = "urn:egov-gateway:exchange:1"
+const Namespace = dispatch.Exchange
 
 // maxFiles bounds the documents of one submission, as the REST door does.
 const maxFiles = 20
@@ -135,26 +136,6 @@ func content(el xmlsig.Element) ([]byte, error) {
 	return b[:n:n], nil
 }
 
-// Submission writes a request as business data, for another gateway: the citizen's signed bytes,
-// this gateway's receipt for them, and the documents by their names in the signed list.
-func Submission(portal string, request, receipt []byte, files []intake.File) ([]byte, error) {
-	var w shep.Writer
-	w.Start("submission", "xmlns", Namespace)
-	w.Optional("portal", portal)
-	w.Leaf("request", base64.StdEncoding.EncodeToString(request))
-	if len(receipt) > 0 {
-		w.Leaf("receipt", base64.StdEncoding.EncodeToString(receipt))
-	}
-	for _, f := range files {
-		w.Start("attachment")
-		w.Leaf("name", f.Name)
-		w.Leaf("data", base64.StdEncoding.EncodeToString(f.Data))
-		w.End()
-	}
-	w.End()
-	return w.Bytes()
-}
-
 // status writes how a request stands (schemas/exchange.xsd).
 func status(p intake.Progress) ([]byte, error) {
 	var w shep.Writer
@@ -187,20 +168,4 @@ func status(p intake.Progress) ([]byte, error) {
 	}
 	w.End()
 	return w.Bytes()
-}
-
-// Chain is the correlation id of a request: its id as a GUID in braces.
-func Chain(id gateway.RequestID) string {
-	s := string(id)
-	if len(s) != 32 {
-		return ""
-	}
-	return "{" + s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:] + "}"
-}
-
-// requestOf is the request whose chain it is, with or without braces and in either case.
-func requestOf(chain string) (gateway.RequestID, error) {
-	s := strings.ToLower(strings.TrimSpace(chain))
-	s = strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}"), "-", "")
-	return gateway.ParseRequestID(s)
 }

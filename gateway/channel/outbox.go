@@ -191,7 +191,7 @@ func (o *Outbox) message(ctx context.Context, it journal.Item) (shep.AsyncMessag
 	if err != nil {
 		return shep.AsyncMessage{}, err
 	}
-	return shep.AsyncMessage{ID: string(it.ID), CorrelationID: Chain(l.Request), ServiceID: l.Service, Type: l.Type, Date: l.At, SessionID: shep.NewSession(),
+	return shep.AsyncMessage{ID: string(it.ID), CorrelationID: shep.Chain(l.Request), ServiceID: l.Service, Type: l.Type, Date: l.At, SessionID: shep.NewSession(),
 		Data: shep.Data{Form: shep.FormString, Document: data}}, nil
 }
 
@@ -242,7 +242,7 @@ func (o *Outbox) fits(it journal.Item, q *shep.MessagesQuery) bool {
 	if q.CorrelationID == "" {
 		return true
 	}
-	id, err := requestOf(q.CorrelationID)
+	id, err := shep.RequestOf(q.CorrelationID)
 	return err == nil && id == l.Request
 }
 

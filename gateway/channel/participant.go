@@ -51,6 +51,9 @@ type Participant struct {
 	MaxBytes int
 	// Push carries messages to it; nil leaves them until it asks (PULL).
 	Push *shep.AsyncClient
+	// Fetch asks a gateway, every FetchEvery, for what it holds for this one; nil lets it push.
+	Fetch      *shep.AsyncClient
+	FetchEvery time.Duration
 }
 
 // signs reports whether the participant's messages must be signed; it then gets signed answers.

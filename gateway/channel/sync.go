@@ -32,7 +32,7 @@ func (c *call) sendMessage(ctx context.Context, m *shep.Message) (shep.Payload, 
 		return nil, err
 	}
 	if r.CorrelationID == "" {
-		r.CorrelationID = Chain(id)
+		r.CorrelationID = shep.Chain(id)
 	}
 	r.Data = shep.Data{Form: shep.FormString, Document: doc}
 	return r, nil

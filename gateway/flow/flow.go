@@ -213,6 +213,10 @@ func (f *Flow) tell(ctx context.Context, w *work) error {
 // enrich fetches the records that the passport names and the citizen consented to (R8, R14).
 // What is there is kept; a mandatory record that is missing is waited for.
 func (f *Flow) enrich(ctx context.Context, w *work) error {
+	if f.c.Provider.Relayed(w.item.Provider) {
+		w.out.State, w.out.Wake = gateway.StateEnriched, w.now // the region's gateway asks its own sources
+		return nil
+	}
 	signed, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest)
 	if err != nil {
 		return err
@@ -357,6 +361,9 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 	if p.Request, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest); err != nil {
 		return nil, err
 	}
+	if f.c.Provider.Relayed(w.item.Provider) {
+		return f.bundle(ctx, w, p.Request)
+	}
 	for _, n := range w.dossier.Records {
 		fact := gateway.Fact{Kind: n.Kind, Person: n.Person, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
 		if n.Status == gateway.FactFound {
@@ -372,6 +379,23 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 		}
 	}
 	return dispatch.Pack(p, f.c.Forms.Calendar(), f.c.Key)
+}
+
+// bundle is what another gateway gets instead of a delivery.
+func (f *Flow) bundle(ctx context.Context, w *work, request []byte) ([]byte, error) {
+	b := dispatch.Bundle{Portal: w.item.Portal, Request: request}
+	var err error
+	if b.Receipt, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyReceipt); err != nil {
+		return nil, err
+	}
+	for _, a := range w.dossier.Attachments {
+		data, err := f.c.Documents.Get(w.item.ID, a.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		b.Documents = append(b.Documents, dispatch.Copy{Name: a.Name, Data: data})
+	}
+	return b.Write()
 }
 
 // follow waits for the provider and notes every step whose limit has passed (R12). Being
