@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,7 +16,10 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/xmlsig"
 )
 
 // R6: the portal's gateway gives a request to the gateway of its region, with the citizen's signed
@@ -92,9 +96,9 @@ func TestR6ARequestCrossesGateways(t *testing.T) {
 	}
 }
 
-// A certificate revoked between two gateways does not undo what the first one accepted, and a
-// gateway that relays cannot make a request out of nothing.
-func TestR6WhatARelayedRequestMustProve(t *testing.T) {
+// The instant of receipt is that of the first gateway, however long the region is away, and
+// whatever became of the citizen's certificate since.
+func TestR6ARegionMayBeAwayForDays(t *testing.T) {
 	l, err := newLand(t.TempDir(), newHopClock(monday), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +110,10 @@ func TestR6WhatARelayedRequestMustProve(t *testing.T) {
 	r := l.portal.mustAccept(t, l.portal.draft("citizen-01", taraz), "citizen-01")
 	// The region comes up four days later: createdAt alone would be too old by then (72 hours).
 	l.portal.clock.HopTo(monday.Add(96 * time.Hour))
+	citizen := l.portal.pki.Must("citizen-01")
+	if err := l.zhambyl.world.Revoke(statesim.Revocation{Authority: citizen.Issuer, Serial: citizen.Serial, State: statesim.Revoked, At: monday.Add(24 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
 	for _, one := range []*lab{l.north, l.zhambyl} {
 		if err := one.startGateway(); err != nil {
 			t.Fatal(err)
@@ -119,6 +127,12 @@ func TestR6WhatARelayedRequestMustProve(t *testing.T) {
 		return err == nil && closed(p)
 	}); err != nil {
 		t.Fatalf("%v: %s %+v", err, p.State, p.Timeline)
+	}
+	// The same citizen directly at the region is refused.
+	d := l.zhambyl.draft("citizen-01", taraz)
+	got := l.zhambyl.ask(t, "async", "system-gateway", &shep.AsyncMessage{ServiceID: housing, Type: shep.TypeRequest, Date: l.zhambyl.clock.Now(), Sender: shep.Sender{ID: "PORTAL-GATEWAY"}, Data: text(l.zhambyl.mustSigned(t, d, "citizen-01"))})
+	if f, ok := got.(*shep.Fault); !ok || !strings.HasPrefix(f.Info.Data, string(gateway.Revoked)) {
+		t.Errorf("a new request with the revoked key: %+v", got)
 	}
 }
 
@@ -203,5 +217,100 @@ func TestR6AnyGatewayMayBeKilled(t *testing.T) {
 		if effects != 1 {
 			t.Errorf("request %d: %d effects at the providers", i+1, effects)
 		}
+	}
+}
+
+// A gateway that relays, and one that hands results back, are believed what they prove and
+// nothing else.
+func TestR6WhatAnotherGatewayMustProve(t *testing.T) {
+	l, err := newLand(t.TempDir(), newHopClock(monday), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	if err := l.portal.startGateway(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.north.startGateway(); err != nil {
+		t.Fatal(err)
+	}
+	draft := l.portal.draft("citizen-01", petropavl)
+	signed := l.portal.mustSigned(t, draft, "citizen-01")
+	other := l.portal.mustSigned(t, l.portal.draft("citizen-02", petropavl), "citizen-02")
+	key := func(id string) *xmlsig.Key {
+		k, err := l.portal.key(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	receiptFor := func(request, at string) string {
+		s, err := xmlsig.Verify([]byte(request), xmlsig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf(`<receipt xmlns="urn:egov-gateway:receipt:1"><receivedAt>%s</receivedAt><contentSha256>%x</contentSha256></receipt>`, at, s.ContentSHA256())
+	}
+	now := l.portal.clock.Now()
+	good := string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, now.Format(time.RFC3339)))))
+	bundle := func(portal, request, receipt string) shep.Data {
+		b := dispatch.Bundle{Portal: portal, Request: []byte(request), Receipt: []byte(receipt)}
+		for _, d := range draft.Documents {
+			b.Documents = append(b.Documents, dispatch.Copy{Name: d.Name, Data: d.Data})
+		}
+		doc, err := b.Write()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shep.Data{Form: shep.FormString, Document: doc}
+	}
+	send := func(at *lab, sender, keyID string, kind shep.MessageType, chain string, d shep.Data) shep.Payload {
+		return at.ask(t, "async", keyID, &shep.AsyncMessage{ServiceID: housing, Type: kind, CorrelationID: chain, Date: now, Sender: shep.Sender{ID: sender}, Data: d})
+	}
+	refused := func(name string, got shep.Payload, code string, want gateway.Reason) {
+		t.Helper()
+		f, ok := got.(*shep.Fault)
+		if !ok || f.Code != code || !strings.HasPrefix(f.Info.Data, string(want)) {
+			t.Errorf("%s: %+v, want %s for %s", name, got, code, want)
+		}
+	}
+	relay := func(keyID string, d shep.Data) shep.Payload {
+		return send(l.north, "PORTAL-GATEWAY", keyID, shep.TypeRequest, "", d)
+	}
+	refused("a message signed by somebody else", relay("system-portal", bundle("egov.kz", signed, good)), "SCE006", gateway.TransportWrong)
+	refused("no receipt", relay("system-gateway", bundle("egov.kz", signed, "")), "SCE001", gateway.DocumentMalformed)
+	refused("a receipt that is not signed", relay("system-gateway", bundle("egov.kz", signed, receiptFor(signed, now.Format(time.RFC3339)))), "SCE017", gateway.SignatureMissing)
+	refused("a receipt signed by somebody else", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-portal"), []byte(receiptFor(signed, now.Format(time.RFC3339))))))), "SCE016", gateway.NotAnchored)
+	refused("the receipt of another request", relay("system-gateway", bundle("egov.kz", other, good)), "SCE016", gateway.DigestMismatch)
+	refused("a receipt from the future", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, now.Add(time.Hour).Format(time.RFC3339))))))), "SCE001", gateway.DocumentMalformed)
+	refused("a receipt from before the request", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, now.Add(-time.Hour).Format(time.RFC3339))))))), "SCE001", gateway.CreatedAtRange)
+	refused("a portal that it does not relay for", relay("system-gateway", bundle("bank.kz", signed, good)), "SCE004", gateway.PortalUnauthenticated)
+	refused("a request that no citizen signed", relay("system-gateway", bundle("egov.kz", string(draft.XML()), good)), "SCE017", gateway.SignatureMissing)
+	if st, err := l.north.svc.store.Stats(t.Context()); err != nil || len(st.ByShard) != 0 {
+		t.Errorf("something was kept: %+v, %v", st, err)
+	}
+
+	r := l.portal.mustAccept(t, draft, "citizen-01")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		if p, err := l.portal.progress(r.ID); err == nil && p.State == gateway.StateDelivered {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("not delivered")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	result := fmt.Sprintf(`<result xmlns="urn:egov-gateway:result:1"><requestId>%s</requestId></result>`, r.ID)
+	back := func(sender, keyID, chain, doc string) shep.Payload {
+		return send(l.portal, sender, keyID, shep.TypeResponse, chain, shep.Data{Form: shep.FormString, Document: []byte(doc)})
+	}
+	refused("a result that the region signed, not the provider", back("north-kazakhstan", "system-state", shep.Chain(r.ID), string(mustSign(t, key("system-state"), []byte(result)))), "SCE016", gateway.ExtendedKeyUsage)
+	refused("a result of another provider", back("north-kazakhstan", "system-state", shep.Chain(r.ID), string(mustSign(t, key("provider-zhambyl-head"), []byte(result)))), "SCE016", gateway.BINMismatch)
+	refused("a result from another region", back("zhambyl", "system-portal", shep.Chain(r.ID), string(mustSign(t, key("provider-sko-head"), []byte(result)))), "SCE001", gateway.ResultMismatch)
+	refused("a result of no request", back("north-kazakhstan", "system-state", shep.Chain("0123456789abcdef0123456789abcdef"), result), "SCE001", gateway.ResultMismatch)
+	if p, err := l.portal.progress(r.ID); err != nil || p.Result != nil {
+		t.Errorf("a result came of it: %+v, %v", p.Result, err)
 	}
 }
