@@ -502,7 +502,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 
 // The message that NITEC published verifies, and is answered with what is wrong with it: its
 // service is unknown, and today it is stale.
-func TestThePublishedMessage(t *testing.T) {
+func TestRealPublishedMessage(t *testing.T) {
 	dir := os.Getenv("NCA")
 	if dir == "" {
 		dir = "../../../shared/nca"

@@ -147,7 +147,8 @@ type call struct {
 	lang    gateway.Language
 	now     time.Time
 
-	party   *Participant // nil until it is known
+	claimed *Participant // who the message says sent it; for logs and metrics only
+	party   *Participant // nil until it is proven
 	service string       // code in the passports
 }
 
@@ -157,8 +158,8 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 		c := &call{Door: d, address: address, op: first, lang: message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh), now: d.c.Now().UTC()}
 		answer, err := c.run(r)
 		name := "none"
-		if c.party != nil {
-			name = c.party.Name
+		if c.claimed != nil {
+			name = c.claimed.Name
 		}
 		reason := gateway.ReasonOf(err)
 		if d.c.Observe != nil {
@@ -236,6 +237,7 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 	if p == nil {
 		return gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown")
 	}
+	c.claimed = p
 	if p.signs() {
 		if signer == nil {
 			return gateway.Errorf(gateway.TransportMissing, "this sender signs its messages")

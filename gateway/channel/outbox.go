@@ -26,9 +26,14 @@ const (
 // bodyLetter is the message's business data in the journal.
 const bodyLetter = "letter"
 
-// KeepTaken is how long a message that was taken is remembered, for participants that confirm it
-// again or ask for its status.
-const KeepTaken = 30 * 24 * time.Hour
+const (
+	// KeepTaken is how long a message that was taken is remembered, for participants that confirm
+	// it again or ask for its status.
+	KeepTaken = 30 * 24 * time.Hour
+	// KeepWaiting is how long a message waits for a participant that fetches. Then its data goes,
+	// as it may not be kept for ever, and an operator is told; results stay where they are asked for.
+	KeepWaiting = 90 * 24 * time.Hour
+)
 
 // A letter is what the journal keeps of a message to a participant, beside its data.
 type letter struct {
@@ -97,6 +102,7 @@ func (o *Outbox) put(ctx context.Context, p *Participant, key string, l letter, 
 		Citizen: journal.CitizenKey(message), Service: l.Service, Shard: from, Provider: p.Name, Created: now, Doc: doc,
 		Events: []gateway.Event{{At: now, Kind: gateway.EventAccepted, Subject: string(l.Type)}}, Bodies: map[string][]byte{bodyLetter: data},
 	}
+	it.Wake = now.Add(KeepWaiting)
 	if p.Push != nil {
 		// One chain's messages are pushed in their order; fetched ones are confirmed in any.
 		it.Wake, it.Citizen = now, journal.CitizenKey(l.Request)
@@ -133,7 +139,11 @@ func (o *Outbox) push(ctx context.Context, l journal.Lease) (journal.Step, error
 		return o.confirmed(ctx, l)
 	}
 	if p.Push == nil {
-		return journal.Step{State: l.Item.State, Doc: l.Item.Doc}, nil // it waits until it is fetched
+		if due := l.Item.Created.Add(KeepWaiting); o.now().Before(due) {
+			return journal.Step{State: l.Item.State, Doc: l.Item.Doc, Wake: due}, nil
+		}
+		return journal.Step{State: gateway.StateParked, Doc: l.Item.Doc, Erase: []string{bodyLetter},
+			Events: []gateway.Event{{At: o.now(), Kind: gateway.EventParked, Subject: string(l.Item.State), Reason: gateway.PortalUnavailable}}}, nil
 	}
 	m, err := o.message(ctx, l.Item)
 	if err != nil {
@@ -153,6 +163,9 @@ func (o *Outbox) taken(l journal.Lease) journal.Step {
 // confirmed records what the participant said of a message that it fetched.
 func (o *Outbox) confirmed(_ context.Context, l journal.Lease) (journal.Step, error) {
 	out := journal.Step{State: l.Item.State, Doc: l.Item.Doc}
+	if out.State == gateway.StateAccepted {
+		out.Wake = l.Item.Created.Add(KeepWaiting)
+	}
 	for _, s := range l.Inbox {
 		switch s.Kind {
 		case signalTaken:
@@ -162,7 +175,7 @@ func (o *Outbox) confirmed(_ context.Context, l journal.Lease) (journal.Step, er
 		case signalStopped:
 			out.Consumed = append(out.Consumed, s.Key)
 			if out.State == gateway.StateAccepted {
-				out.State = gateway.StateParked
+				out.State, out.Wake = gateway.StateParked, time.Time{}
 				out.Events = []gateway.Event{{At: o.now(), Kind: gateway.EventParked, Subject: string(l.Item.State), Reason: gateway.ProviderRejected}}
 			}
 		}
