@@ -237,6 +237,8 @@ const (
 	ReplayConflict Reason = "door.replay_conflict"
 	// Overload: a bound is reached; try again later.
 	Overload Reason = "door.overload"
+	// PortalLimit: the portal has as many requests at work as it may; try again later.
+	PortalLimit Reason = "door.portal_limit"
 )
 
 // What happens to accepted work (packages enrich, dispatch, pipeline, journal).
@@ -319,7 +321,7 @@ var classes = map[Reason]Class{
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
 	OperatorUnauthenticated: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
-	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry,
+	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,

@@ -99,6 +99,9 @@ type Portal struct {
 	CabinetKey      string `yaml:"cabinet_key"`
 	NotifyURL       string `yaml:"notify_url"`
 	NotifyTokenFile string `yaml:"notify_token_file"`
+	// Concurrent bounds the portal's requests worked on at once, beyond which it is answered 429;
+	// 0 leaves it all there is.
+	Concurrent int `yaml:"concurrent"`
 }
 
 // Provider is the way to a provider named in a passport.
@@ -152,10 +155,14 @@ type CabinetConfig struct {
 	PortalURL string `yaml:"portal_url"`
 }
 
-// Limits of the REST door, in bytes.
+// Limits of the REST door, in bytes but for Concurrent.
 type Limits struct {
 	Document int   `yaml:"document"`
 	Body     int64 `yaml:"body"`
+	// InFlight bounds all bodies being read or worked on together.
+	InFlight int64 `yaml:"in_flight"`
+	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
+	Concurrent int `yaml:"concurrent"`
 }
 
 // Duration is written like 10s.

@@ -153,6 +153,9 @@ var plainTransport = http.DefaultTransport
 // TestMain sends every request of the tests through the contract and fails the package when
 // an answer was not in it, or when too little of it was seen.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(crashHooks); text != "" {
+		os.Exit(runHooked(os.Args[1:], text, os.Stdout, os.Stderr))
+	}
 	if os.Getenv(runAsGateway) != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}

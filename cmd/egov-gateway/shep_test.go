@@ -428,7 +428,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 		{"too old", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.Date = l.clock.Now().Add(-2 * time.Hour) }), "SCE005", gateway.TransportStale},
 		{"from the future", "async", "", func() shep.Payload { m := l.request(text(signed)); m.Date = l.clock.Now().Add(time.Hour); return m }(), "SCE005", gateway.TransportStale},
 		{"a used message id with other data", "sync", "", &otherData, "SCE001", gateway.ReplayConflict},
-		{"too many messages", "sync", "", from("SLOW", l.password), "SCE909", gateway.Overload},
+		{"too many messages", "sync", "", from("SLOW", l.password), "SCE909", gateway.PortalLimit},
 		{"no data", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.Data = shep.Data{} }), "SCE001", gateway.BodyEmpty},
 		{"not the form of a service", "sync", "", from("EGOV", l.password, func(m *shep.Message) {
 			m.Data = text(strings.ReplaceAll(signed, "housing-aid:request:1", "housing-aid:request:2"))

@@ -152,7 +152,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		return nil, err
 	}
 	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
-		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
+		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	admin := http.NewServeMux()
 	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
-	httpserver.Health(admin, b.probes(), log)
+	httpserver.Health(admin, append(b.probes(), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
 	tlsConfig, err := b.tls()
 	if err != nil {
 		return nil, err
@@ -475,7 +475,7 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 	keys = map[string]ed25519.PublicKey{}
 	for i, p := range b.c.Portals {
 		name := fmt.Sprintf("portals[%d]", i)
-		q := intake.Portal{Name: p.Name}
+		q := intake.Portal{Name: p.Name, Concurrent: p.Concurrent}
 		if q.TokenSHA256, err = b.c.tokenHash(name+".token_file", p.TokenFile); err != nil {
 			return nil, nil, err
 		}

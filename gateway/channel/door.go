@@ -254,7 +254,7 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 		return errTooLarge(p.MaxBytes)
 	}
 	if !c.c.Directory.buckets[p.Name].take(c.now) {
-		return gateway.Errorf(gateway.Overload, "more than %v messages a second", p.Rate)
+		return gateway.Errorf(gateway.PortalLimit, "more than %v messages a second", p.Rate)
 	}
 	return nil
 }
@@ -315,7 +315,7 @@ func (c *call) reply(w http.ResponseWriter, answer shep.Payload, reason gateway.
 	status := http.StatusOK
 	if reason != "" && reason.Class() != gateway.Permanent {
 		h.Set("Retry-After", strconv.Itoa(int(intake.RetryAfter/time.Second)))
-		if reason != gateway.Overload {
+		if reason != gateway.PortalLimit {
 			status = http.StatusInternalServerError
 		}
 	}

@@ -23,6 +23,9 @@ const (
 	signalStopped = "shep-stopped"
 )
 
+// DoorAsync is the door of requests whose steps and results are sent back as messages.
+const DoorAsync = "shep-async"
+
 // bodyLetter is the message's business data in the journal.
 const bodyLetter = "letter"
 
@@ -71,11 +74,12 @@ func NewOutbox(d *Directory, j journal.Store, now func() time.Time, log *slog.Lo
 	return &Outbox{directory: d, journal: j, now: now, log: log, kick: kick, gone: map[gateway.RequestID]time.Time{}}, nil
 }
 
-// Notify implements [flow.Notifier]: what a portal is told becomes a message in its queue. When it
-// returns nil the message is durable. A portal that is no participant is told nothing here.
+// Notify implements [flow.Notifier]: what a portal is told of a request that came by AsyncChannel
+// becomes a message in its queue. When it returns nil the message is durable. Who came by another
+// door, and who is no participant, is told nothing here.
 func (o *Outbox) Notify(ctx context.Context, portal string, id gateway.RequestID, n flow.Notice) error {
 	p := o.directory.byPortal[portal]
-	if p == nil || len(n.Document) == 0 {
+	if p == nil || n.Door != DoorAsync || len(n.Document) == 0 {
 		return nil
 	}
 	service := p.serviceID(n.Service)

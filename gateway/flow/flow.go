@@ -44,8 +44,9 @@ type Notice struct {
 
 	// Step is the code of a step that the provider reported, "" for the result.
 	Step string `json:"-"`
-	// Service is the service's code, Document the provider's signed bytes: for a Notifier that
+	// Door is the one by which the request came, Service the service's code, Document the provider's signed bytes: for a Notifier that
 	// hands them over instead of telling where they lie.
+	Door     string `json:"-"`
 	Service  string `json:"-"`
 	Document []byte `json:"-"`
 }
@@ -174,7 +175,7 @@ func (w *work) take() error {
 				if p := &w.dossier.Steps[i]; p.Code == m.Code && p.CompletedAt.IsZero() {
 					p.CompletedAt, p.Registration = m.CompletedAt.UTC(), m.Registration
 					w.event(gateway.Event{At: s.At, Kind: gateway.EventStep, Subject: m.Code})
-					w.steps = append(w.steps, Notice{ID: w.item.ID, State: w.item.State, At: s.At, Step: m.Code, Service: w.item.Service, Document: m.Document})
+					w.steps = append(w.steps, Notice{ID: w.item.ID, State: w.item.State, At: s.At, Step: m.Code, Door: w.dossier.Door, Service: w.item.Service, Document: m.Document})
 				}
 			}
 			w.keep("step/"+m.Code, m.Document)
@@ -426,7 +427,7 @@ func (w *work) nextDeadline() time.Time {
 // notify tells the portal that the result lies in the cabinet.
 func (f *Flow) notify(ctx context.Context, w *work) error {
 	if f.c.Notifier != nil {
-		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now, Service: w.item.Service}
+		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now, Door: w.dossier.Door, Service: w.item.Service}
 		if w.dossier.Result != nil {
 			n.Result = w.dossier.Result.Kind
 			var err error

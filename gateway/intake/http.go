@@ -26,6 +26,8 @@ type Portal struct {
 	TokenSHA256 [32]byte
 	// CertificateSHA256 is the SHA-256 of the TLS client certificate's DER.
 	CertificateSHA256 [32]byte
+	// Concurrent bounds the portal's requests worked on at once; 0 leaves it all there is.
+	Concurrent int
 }
 
 // Register adds the door's routes to mux.
@@ -80,9 +82,7 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	portal, err := d.authenticate(r)
 	if err != nil {
 		d.c.Log.Info("refused", "door", "rest", "reason", string(gateway.ReasonOf(err)))
-		if d.c.Observe != nil {
-			d.c.Observe("none", "", gateway.ReasonOf(err), false, time.Since(start))
-		}
+		d.observe("none", "", err, false, start)
 		d.problem(w, r, err)
 		return
 	}
@@ -91,6 +91,17 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 		d.problem(w, r, err)
 		return
 	}
+	size := r.ContentLength
+	if size < 0 || size > d.c.MaxBody {
+		size = d.c.MaxBody
+	}
+	leave, err := d.gate.read(size, d.c.Now())
+	if err != nil {
+		d.observe(portal, "", err, false, start)
+		d.problem(w, r, err)
+		return
+	}
+	defer leave()
 	doc, files, err := d.read(w, r)
 	if err != nil {
 		d.problem(w, r, err)

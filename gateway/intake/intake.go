@@ -61,6 +61,8 @@ type Config struct {
 	BaseURL     string
 	MaxDocument int   // bytes; 0 means DefaultMaxDocument
 	MaxBody     int64 // bytes; 0 means DefaultMaxBody
+	Concurrent  int   // admissions at once; 0 means DefaultConcurrent
+	InFlight    int64 // bytes of bodies at once; 0 means DefaultInFlight
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -71,7 +73,10 @@ type Config struct {
 }
 
 // A Desk admits requests. It is safe for concurrent use.
-type Desk struct{ c Config }
+type Desk struct {
+	c    Config
+	gate *gate
+}
 
 // New checks the configuration.
 func New(c Config) (*Desk, error) {
@@ -85,6 +90,12 @@ func New(c Config) (*Desk, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
+	if c.Concurrent == 0 {
+		c.Concurrent = DefaultConcurrent
+	}
+	if c.InFlight == 0 {
+		c.InFlight = DefaultInFlight
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -92,7 +103,7 @@ func New(c Config) (*Desk, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
-	return &Desk{c}, nil
+	return &Desk{c, newGate(c.Concurrent, c.InFlight, c.Portals)}, nil
 }
 
 // A File is an attached document as it was sent.
@@ -111,7 +122,7 @@ type Admission struct {
 
 // A Submission is what a door hands over.
 type Submission struct {
-	Door     string // of log and audit: rest, shep
+	Door     string // of log, audit and dossier: rest, shep-sync, shep-async
 	Portal   string
 	Document []byte
 	Files    []File
@@ -136,15 +147,20 @@ func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []Fil
 func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	start := time.Now()
 	portal := s.Portal
-	a := &admission{Desk: d, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
+	leave, err := d.gate.enter(portal, d.c.Now())
+	if err != nil {
+		// No audit entry: under a flood it would be one more write for each.
+		d.observe(portal, "", err, false, start)
+		return nil, err
+	}
+	defer leave()
+	a := &admission{Desk: d, door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
 	a.now = a.at
 	if a.relayed != nil {
 		a.now = s.Relayed.At.UTC().Truncate(time.Microsecond)
 	}
 	out, err := a.run(ctx)
-	if d.c.Observe != nil {
-		d.c.Observe(portal, a.shard(), gateway.ReasonOf(err), out != nil && out.Duplicate, time.Since(start))
-	}
+	d.observe(portal, a.shard(), err, out != nil && out.Duplicate, start)
 	if err != nil {
 		reason := gateway.ReasonOf(err)
 		d.c.Log.Info("refused", "door", s.Door, "portal", portal, "reason", string(reason), "error", err)
@@ -161,9 +177,16 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	return out, nil
 }
 
+func (d *Desk) observe(portal, shard string, err error, duplicate bool, start time.Time) {
+	if d.c.Observe != nil {
+		d.c.Observe(portal, shard, gateway.ReasonOf(err), duplicate, time.Since(start))
+	}
+}
+
 // admission is the work on one submission, in the order of the checks.
 type admission struct {
 	*Desk
+	door   string
 	portal string
 	doc    []byte
 	files  []File
@@ -216,13 +239,24 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 	if a.relayed != nil && a.relayed.ContentSHA256 != a.content() {
 		return nil, a.refuse(gateway.Errorf(gateway.DigestMismatch, "the other gateway's receipt is for other content"))
 	}
+	out, err := a.decide(ctx)
+	if err == nil {
+		return out, nil
+	}
+	// What was accepted before stays accepted, whatever became of the certificate since. A fresh
+	// request is spared the look into the journal.
+	if first, ferr := a.again(ctx); ferr == nil && first != nil {
+		return first, nil
+	}
+	return nil, err
+}
+
+// decide makes the checks in their order and accepts what passes them all.
+func (a *admission) decide(ctx context.Context) (*Admission, error) {
 	root := a.opened.Root()
 	form, err := a.c.Forms.Form(root.Space(), root.Local(), a.now)
 	if err != nil {
 		return nil, a.refuse(err)
-	}
-	if first, err := a.again(ctx); first != nil || err != nil {
-		return first, err
 	}
 	// The territory says whose rules the form must meet; without one, those of the first passport
 	// with this form, so that the sender learns of other faults at once.
@@ -363,7 +397,7 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	content := a.opened.Content()
 	id := gateway.NewRequestID(a.portal, r.MessageID, content)
 	dossier := &gateway.Dossier{
-		Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
+		Door: a.door, Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
 	receipt, err := a.receipt(id, dossier, a.route)

@@ -60,6 +60,8 @@ func HTTPStatus(r gateway.Reason) int {
 		return http.StatusUnauthorized
 	case gateway.NotFound:
 		return http.StatusNotFound
+	case gateway.PortalLimit:
+		return http.StatusTooManyRequests
 	case gateway.Erased:
 		return http.StatusGone
 	case gateway.MethodNotAllowed:
@@ -107,7 +109,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalog
 	lang := message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
 	p := ProblemOf(texts, lang, err)
 	h := w.Header()
-	if p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.Itoa(int(RetryAfter/time.Second)))
 	}
 	if p.Status == http.StatusUnauthorized {

@@ -14,6 +14,7 @@ import (
 type Key struct {
 	cert   *trust.Certificate
 	signer crypto.Signer
+	own    *CertificateCache // what Sign verifies with: its certificate is parsed once
 }
 
 // NewKey joins a certificate in DER with its private key, and tries them on each other. RSA
@@ -27,7 +28,7 @@ func NewKey(cert []byte, signer crypto.Signer) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{c, signer}
+	k := &Key{c, signer, NewCertificateCache(2)}
 	m, _, err := k.methods()
 	if err != nil {
 		return nil, err

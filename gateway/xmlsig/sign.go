@@ -70,7 +70,7 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 		return nil, gateway.Errorf(gateway.Internal, "sign: %w", err)
 	}
 	out := t.build()
-	s, err := Verify(out, Options{Profile: o.Profile, Limits: limits, AllowGOST2004: m.kind == trust.GOST2004})
+	s, err := Verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004})
 	if err != nil {
 		return nil, err
 	}

@@ -131,6 +131,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		if kept, err := res.RowsAffected(); err != nil {
 			return engineError{err}
 		} else if kept == 1 {
+			w.under(at)
 			w.bodies.take(bodies)
 			w.count(n.Shard, gateway.StateAccepted, 1)
 			return nil
@@ -168,6 +169,9 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 		return nil, nil
 	}
 	now, until := o.Now.UnixMicro(), o.Now.Add(o.Lease)
+	if err := s.setBack(ctx, o.Now, o.Lease); err != nil {
+		return nil, err
+	}
 	// An idle look costs no transaction.
 	due, err := s.anyDue(ctx, o.Shards, now)
 	if err != nil || !due {
@@ -180,6 +184,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	)
 	err = s.submit(ctx, func(w *writing) error {
 		rows, inbox = nil, nil
+		w.under(now)
 		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
@@ -222,9 +227,15 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 // those whose lease has ended, so that a long queue is never sorted.
 func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	ordered := ""
-	if n := len(o.Ordered); n > 0 {
-		ordered = " AND (state NOT IN (" + marks(n) + ") OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
-			" AND older.service = item.service AND older.shard = item.shard AND older.state IN (" + marks(n) + ")))"
+	if len(o.Ordered) > 0 {
+		// Written out, because only then the index item_early can be used.
+		var quoted []string
+		for _, st := range o.Ordered {
+			quoted = append(quoted, "'"+strings.ReplaceAll(string(st), "'", "''")+"'")
+		}
+		states := "(" + strings.Join(quoted, ", ") + ")"
+		ordered = " AND (state NOT IN " + states + " OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
+			" AND older.service = item.service AND older.shard = item.shard AND older.state IN " + states + "))"
 	}
 	var (
 		heads []string
@@ -233,15 +244,7 @@ func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	for _, shard := range o.Shards {
 		for leased := range 2 {
 			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?)")
-			args = append(args, shard, now)
-			if ordered != "" {
-				for range 2 {
-					for _, st := range o.Ordered {
-						args = append(args, string(st))
-					}
-				}
-			}
-			args = append(args, o.Max)
+			args = append(args, shard, now, o.Max)
 		}
 	}
 	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?", append(args, o.Max)
@@ -259,12 +262,10 @@ func (s *Store) openAll(all []left) ([]journal.Signal, error) {
 	return out, nil
 }
 
-func marks(n int) string { return strings.Repeat(", ?", n)[2:] }
-
 func (s *Store) anyDue(ctx context.Context, shards []string, now int64) (bool, error) {
 	for _, shard := range shards {
 		var one int
-		err := s.look.QueryRowContext(ctx, shard, now).Scan(&one)
+		err := s.reader(ctx, "SELECT 1 FROM item WHERE shard = ? AND leased IN (0, 1) AND wake IS NOT NULL AND wake <= ? LIMIT 1", shard, now).Scan(&one)
 		if err == nil {
 			return true, nil
 		}

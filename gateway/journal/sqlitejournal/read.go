@@ -13,9 +13,28 @@ import (
 	"egov-gateway/gateway/journal"
 )
 
+// reader reads one row with a statement that is prepared once.
+func (s *Store) reader(ctx context.Context, query string, args ...any) scanner {
+	s.readsMu.Lock()
+	st, ok := s.reads[query]
+	if !ok {
+		var err error
+		if st, err = s.read.PrepareContext(ctx, query); err != nil {
+			s.readsMu.Unlock()
+			return failed{err}
+		}
+		if s.reads == nil {
+			s.reads = map[string]*sql.Stmt{}
+		}
+		s.reads[query] = st
+	}
+	s.readsMu.Unlock()
+	return st.QueryRowContext(ctx, args...)
+}
+
 // Get implements journal.Store; it reads what was durable at the call.
 func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, error) {
-	r, err := scanItem(s.read.QueryRowContext(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
+	r, err := scanItem(s.reader(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
 	if err != nil {
 		return journal.Item{}, s.readErr("get", err)
 	}
@@ -29,7 +48,7 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 // Body implements journal.Store; it reads what was durable at the call.
 func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
 	var object []byte
-	err := s.read.QueryRowContext(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
+	err := s.reader(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, journal.ErrNotFound
 	}
@@ -156,7 +175,7 @@ func (s *Store) counted(ctx context.Context) ([]change, error) {
 func (s *Store) oldestDue(ctx context.Context, shards []string) (oldest time.Time, err error) {
 	for _, shard := range shards {
 		var wake int64
-		err := s.read.QueryRowContext(ctx, "SELECT wake FROM item WHERE shard = ? AND wake IS NOT NULL AND leased = 0 ORDER BY wake LIMIT 1", shard).Scan(&wake)
+		err := s.reader(ctx, "SELECT wake FROM item WHERE shard = ? AND wake IS NOT NULL AND leased = 0 ORDER BY wake LIMIT 1", shard).Scan(&wake)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}

@@ -69,14 +69,18 @@ type Store struct {
 	conn *sql.Conn            // the writer's connection; used by the writer alone
 	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
 	buf  []byte               // the bodies of one group; used by the writer alone
-	look *sql.Stmt            // the idle look for due work of one shard
+
+	readsMu sync.Mutex
+	reads   map[string]*sql.Stmt // guarded by readsMu: prepared for the readers
 
 	calls chan *call
 	done  chan struct{} // closed when the writer has ended
 	stop  chan struct{} // closed to end the checkpoints
 
-	full  atomic.Bool // less than MinFree is left
-	tally tally
+	full    atomic.Bool  // less than MinFree is left
+	latest  atomic.Int64 // as the database remembers it; see clock.go
+	claimed atomic.Int64 // when the last Claim was made, by its caller's clock, in microseconds
+	tally   tally
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -100,6 +104,8 @@ type writing struct {
 	s       *Store
 	bodies  batch
 	changes []change // to the tally
+	latest  int64    // of the instants that something is written under
+	reset   bool     // latest goes back: the clock was set right
 }
 
 // engineError marks what fails a whole group.
@@ -251,9 +257,11 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.tally.apply(counts)
-	if s.look, err = s.read.Prepare("SELECT 1 FROM item WHERE shard = ? AND leased IN (0, 1) AND wake IS NOT NULL AND wake <= ? LIMIT 1"); err != nil {
+	var latest int64
+	if err := s.read.QueryRow("SELECT latest FROM heartbeat").Scan(&latest); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
+	s.latest.Store(latest)
 	if s.conn, err = s.write.Conn(background); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
@@ -425,12 +433,18 @@ func (s *Store) commit(group []*call) (err error) {
 			return e.error
 		}
 	}
+	if err := w.remember(); err != nil {
+		return err
+	}
 	if err := w.bodies.flush(); err != nil {
 		return err
 	}
 	s.buf = w.bodies.buf
 	if _, err = w.exec("COMMIT"); err == nil {
 		s.tally.apply(w.changes)
+		if w.latest != 0 {
+			s.latest.Store(w.latest)
+		}
 	}
 	return err
 }
@@ -491,6 +505,9 @@ func (s *Store) shut() error {
 	}
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())
+	}
+	for _, st := range s.reads {
+		errs = append(errs, st.Close())
 	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())

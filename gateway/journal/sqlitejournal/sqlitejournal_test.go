@@ -1,6 +1,7 @@
 package sqlitejournal_test
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -241,4 +242,103 @@ func TestBoundsAreAnsweredAtOnce(t *testing.T) {
 			t.Errorf("%d accepted, %d refused", accepted.Load(), refused.Load())
 		}
 	})
+}
+
+// A clock that was ahead and is set right again leaves no work asleep until the wrong hour.
+func TestAClockThatWasAheadPutsNothingOff(t *testing.T) {
+	const ahead = time.Hour
+	for _, tt := range []struct {
+		name    string
+		restart bool
+		leased  bool // the work was claimed under the wrong clock and never recorded
+	}{
+		{"in one process", false, false},
+		{"with a restart between", true, false},
+		{"claimed under the wrong clock", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			claim := func(at time.Time) []journal.Lease {
+				ls, err := s.Claim(t.Context(), journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: at, Lease: time.Minute, Max: 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return ls
+			}
+			for n := range 3 {
+				if _, err := s.Create(t.Context(), journaltest.NewItem(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wrong := journaltest.T0.Add(ahead)
+			ls := claim(wrong)
+			if len(ls) != 3 {
+				t.Fatalf("claimed %d", len(ls))
+			}
+			// One goes on at once, one waits for its timer, one for a signal alone.
+			for i, wake := range []time.Time{wrong, wrong.Add(48 * time.Hour), {}} {
+				if tt.leased {
+					continue
+				}
+				if err := s.Advance(t.Context(), ls[i], journal.Step{State: gateway.StateEnriched, Doc: []byte("{}"), At: wrong, Wake: wake}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.restart {
+				s.Close()
+				if s, err = sqlitejournal.Open(sqlitejournal.Config{Dir: dir}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			defer s.Close()
+			right, want := journaltest.T0.Add(2*time.Minute), 2
+			if tt.leased {
+				if ls := claim(right); len(ls) != 0 {
+					t.Fatalf("claimed %d that are leased", len(ls))
+				}
+				right, want = right.Add(time.Minute), 3
+			}
+			if ls := claim(right); len(ls) != want {
+				t.Errorf("%d can be claimed under the right clock, want %d", len(ls), want)
+			}
+		})
+	}
+}
+
+// One citizen who floods the gateway must not slow the work for the others: whether an older
+// request is on the way is found in an index, not by reading all that the citizen ever sent.
+func TestTheOrderOfACitizensRequestsIsFoundInAnIndex(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`EXPLAIN QUERY PLAN SELECT seq FROM item WHERE shard = 's' AND leased = 0 AND wake <= 9 AND NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen
+		AND older.seq < item.seq AND older.service = item.service AND older.shard = item.shard AND older.state IN ('accepted', 'enriched')) ORDER BY wake LIMIT 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, none int
+		var text string
+		if err := rows.Scan(&id, &parent, &none, &text); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, text)
+	}
+	if all := strings.Join(plan, "; "); !strings.Contains(all, "USING INDEX item_early (citizen=? AND seq<?)") {
+		t.Errorf("the plan is %s", all)
+	}
 }

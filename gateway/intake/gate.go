@@ -1,0 +1,91 @@
+package intake
+
+import (
+	"sync"
+	"time"
+
+	"egov-gateway/gateway"
+)
+
+// Defaults of Config: what the door takes on at once. Beyond, a portal is told within
+// milliseconds to come again, so that what was let in is answered soon.
+const (
+	// DefaultConcurrent bounds the admissions worked on at once.
+	DefaultConcurrent = 128
+	// DefaultInFlight bounds the bytes of bodies being read or worked on.
+	DefaultInFlight = 256 << 20
+)
+
+// busyFor is how long after its last refusal for want of room the door calls itself busy.
+const busyFor = 5 * time.Second
+
+// A gate counts what is inside the door. It never waits.
+type gate struct {
+	concurrent int
+	bytes      int64
+	share      map[string]int // by portal; 0 is no share of its own
+
+	mu       sync.Mutex
+	inside   int            // guarded by mu
+	reading  int64          // guarded by mu
+	byPortal map[string]int // guarded by mu
+	full     time.Time      // guarded by mu: when somebody was last sent away
+}
+
+func newGate(concurrent int, bytes int64, portals []Portal) *gate {
+	g := &gate{concurrent: concurrent, bytes: bytes, share: map[string]int{}, byPortal: map[string]int{}}
+	for _, p := range portals {
+		g.share[p.Name] = p.Concurrent
+	}
+	return g
+}
+
+// read takes room for a body of n bytes; leave gives it back. The error carries
+// [gateway.Overload].
+func (g *gate) read(n int64, now time.Time) (leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reading > 0 && g.reading+n > g.bytes {
+		g.full = now
+		return nil, gateway.Errorf(gateway.Overload, "%d MB of requests are being read", g.reading>>20)
+	}
+	g.reading += n
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.reading -= n
+	}, nil
+}
+
+// enter takes a place for one admission; leave gives it back. The error carries
+// [gateway.Overload], or [gateway.PortalLimit] when the portal's own share is used up.
+func (g *gate) enter(portal string, now time.Time) (leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if share := g.share[portal]; share > 0 && g.byPortal[portal] >= share {
+		return nil, gateway.Errorf(gateway.PortalLimit, "%d requests of this portal are being worked on; it may have %d", g.byPortal[portal], share)
+	}
+	if g.inside >= g.concurrent {
+		g.full = now
+		return nil, gateway.Errorf(gateway.Overload, "%d requests are being worked on", g.inside)
+	}
+	g.inside++
+	g.byPortal[portal]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.inside--
+		g.byPortal[portal]--
+	}, nil
+}
+
+// Busy returns [gateway.Overload] while requests are being sent away for want of room.
+func (d *Desk) Busy() error {
+	g := d.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.full.IsZero() && d.c.Now().Sub(g.full) < busyFor {
+		return gateway.Errorf(gateway.Overload, "requests are sent away: %d are being worked on, %d MB are being read", g.inside, g.reading>>20)
+	}
+	return nil
+}
