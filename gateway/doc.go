@@ -4,7 +4,8 @@
 // The packages below it are the way of a request, in this order:
 //
 //  1. [egov-gateway/gateway/intake] takes the signed XML and its copies from the portal,
-//     which it knows by a token or a client certificate.
+//     which it knows by a token or a client certificate. Package channel does the same for
+//     portals and gateways that speak SHEP, and carries what comes back to them.
 //  2. [egov-gateway/gateway/xmlsig] scans the bytes strictly and verifies the signature;
 //     after it, only what was signed can be reached.
 //  3. [egov-gateway/gateway/trust] judges the certificate: path, validity, purpose.
@@ -20,7 +21,8 @@
 //  9. [egov-gateway/gateway/enrich] fetches the records that the citizen consented to from
 //     state information systems, through the adapters.
 //  10. [egov-gateway/gateway/dispatch] delivers the original signed bytes with the records to
-//     the provider, and takes its steps and its signed result, which pass 2 to 5 again.
+//     the provider, and takes its steps and its signed result, which pass 2 to 5 again. A
+//     provider of another region is reached through that region's gateway.
 //  11. [egov-gateway/gateway/cabinet] shows the citizen the notice, the steps and the result.
 //
 // A refusal at any of 1 to 7 is a [Reason], answered in three languages, and nothing is kept

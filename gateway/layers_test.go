@@ -34,7 +34,7 @@ gateway/message: gateway
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
 gateway/upstream: gateway
-gateway/shep: gateway gateway/upstream gateway/xmlsig
+gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
 gateway/journal/journaltest: gateway gateway/journal
 gateway/journal/sqlitejournal: gateway gateway/journal
@@ -43,8 +43,9 @@ gateway/journal/redisjournal: gateway gateway/journal
 gateway/journal/powerloss:
 gateway/attachment: gateway
 gateway/enrich: gateway
-gateway/dispatch: gateway gateway/journal gateway/passport gateway/trust gateway/upstream gateway/verification gateway/xmlsig
+gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/trust gateway/verification gateway/xmlsig
+gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig

@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds every contract under its path in this folder.
 //
-//go:embed openapi.yaml passport.schema.json *.xsd calendar.yaml passports messages registers/*.xsd shep/*.xsd examples
+//go:embed openapi.yaml passport.schema.json *.xsd calendar.yaml passports messages registers/*.xsd shep/*.xsd shep/*.wsdl examples
 var FS embed.FS

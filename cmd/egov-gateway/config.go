@@ -53,6 +53,8 @@ type Config struct {
 	SharedEvidence string        `yaml:"shared_evidence"`
 	Portals        []Portal      `yaml:"portals"`
 	Providers      []Provider    `yaml:"providers"`
+	Regions        []Region      `yaml:"regions"`
+	SHEP           *SHEP         `yaml:"shep"`
 	Sources        Sources       `yaml:"sources"`
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
@@ -110,8 +112,19 @@ type Provider struct {
 	// TokenFile holds the token by which the provider knows the gateway.
 	TokenFile string `yaml:"token_file"`
 	// CallbackTokenFile holds the token by which the gateway knows the provider.
-	CallbackTokenFile string   `yaml:"callback_token_file"`
-	Timeout           Duration `yaml:"timeout"`
+	CallbackTokenFile string `yaml:"callback_token_file"`
+	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed.
+	Region  string   `yaml:"region"`
+	Timeout Duration `yaml:"timeout"`
+	Retry   Retry    `yaml:"retry"`
+}
+
+// Retry is how long the gateway tries by itself before it asks an operator.
+type Retry struct {
+	// Attempts of one step before the request is parked. 0 means 500.
+	Attempts int `yaml:"attempts"`
+	// Longest rest between two of them. 0 means 15m.
+	Longest Duration `yaml:"longest"`
 }
 
 // Sources are the state information systems.
@@ -224,9 +237,11 @@ func (c *Config) check() error {
 			errs = append(errs, fmt.Errorf("revocation[%d]: certificate, and ocsp or crl, are needed", i))
 		}
 	}
-	if len(c.Portals) == 0 {
-		errs = append(errs, errors.New("portals: at least one is needed"))
+	if len(c.Portals) == 0 && (c.SHEP == nil || len(c.SHEP.Participants) == 0) {
+		errs = append(errs, errors.New("portals: at least one is needed, here or in shep.participants"))
 	}
+	errs = append(errs, c.SHEP.check()...)
+	errs = append(errs, c.checkRegions()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {
@@ -250,6 +265,11 @@ func (c *Config) check() error {
 	for i, p := range c.Providers {
 		if slices.ContainsFunc(c.Providers[:i], func(q Provider) bool { return q.ID == p.ID }) {
 			errs = append(errs, fmt.Errorf("providers[%d].id: %s stands twice", i, p.ID))
+		}
+		if p.Region != "" {
+			need(fmt.Sprintf("providers[%d].id", i), p.ID)
+			need(fmt.Sprintf("providers[%d].bin", i), p.BIN)
+			continue
 		}
 		for name, v := range map[string]string{"id": p.ID, "url": p.URL, "bin": p.BIN, "token_file": p.TokenFile, "callback_token_file": p.CallbackTokenFile} {
 			need(fmt.Sprintf("providers[%d].%s", i, name), v)

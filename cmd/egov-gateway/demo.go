@@ -26,9 +26,10 @@ import (
 )
 
 type demoCmd struct {
-	Once bool   `help:"Stop after the requests; exit 0 only if every outcome was the expected one."`
-	Dir  string `type:"path" help:"Where to keep the gateway's data; default: a temporary folder, removed at the end."`
-	Log  string `type:"path" help:"Write the gateway's log (JSON) to this file."`
+	Once    bool   `help:"Stop after the requests; exit 0 only if every outcome was the expected one."`
+	Dir     string `type:"path" help:"Where to keep the gateway's data; default: a temporary folder, removed at the end."`
+	Regions bool   `help:"Three gateways: the portal's, which relays, and those of two regions, which deliver; shows requests crossing them."`
+	Log     string `type:"path" help:"Write the gateway's log (JSON) to this file."`
 }
 
 // demoTimeout bounds the walk; it usually takes a few seconds.
@@ -84,6 +85,9 @@ func (d *demoCmd) Run(out streams) error {
 		log = slog.New(slog.NewJSONHandler(f, nil))
 	}
 	fmt.Fprintln(out.out, "TEST ONLY: keys, people and state systems of this demonstration are made up.")
+	if d.Regions {
+		return d.runRegions(ctx, dir, log, out.out)
+	}
 	l, err := newLab(dir, demoStart, map[string]statesim.Level{"citizen-02": statesim.High, "citizen-03": statesim.Mistaken, "citizen-06": statesim.Jobless}, log)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ import (
 // under one clock that can be moved. TEST ONLY keys. The demonstration and the end-to-end
 // tests use it.
 type lab struct {
+	system string // whose key the gateway has
 	dir    string
 	config string // the gateway's configuration file
 	pki    *testpki.PKI
@@ -38,7 +39,7 @@ type lab struct {
 	svc    *service
 
 	base, admin, sim string // URLs
-	token            string // the portal's
+	token, password  string // the portal's, at the REST door and at SHEP's channels
 	portalKey        ed25519.PrivateKey
 	log              *slog.Logger
 
@@ -80,8 +81,13 @@ var labProviders = []labProvider{{"petropavl", "provider-sko-head", "provider-sk
 
 // newLab starts the world, changed as the caller says, and writes the gateway's configuration into dir; startGateway
 // starts the gateway itself.
-func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
-	l := &lab{dir: dir, clock: newHopClock(at), log: log, token: secret(), keys: map[string]*xmlsig.Key{}}
+func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (*lab, error) {
+	return newLabAs("system-gateway", dir, newHopClock(at), levels, log, change...)
+}
+
+// newLabAs is newLab for a gateway with another key of the test PKI, under a clock that labs may share.
+func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
+	l := &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), keys: map[string]*xmlsig.Key{}}
 	if l.pki, err = testpki.Load(); err != nil {
 		return nil, err
 	}
@@ -146,7 +152,7 @@ func (l *lab) identity(id string) statesim.Identity {
 
 func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]string) statesim.Config {
 	c := statesim.Config{
-		GatewayURL: l.base, GatewayCertificate: l.pki.Must("system-gateway").DER, Now: l.clock.Now, Log: l.log,
+		GatewayURL: l.base, GatewayCertificate: l.pki.Must(l.system).DER, Now: l.clock.Now, Log: l.log,
 		Authorities: []statesim.Authority{
 			{ID: "issuing", Issuer: l.identity("issuing"), Responder: l.identity("ocsp-responder")},
 			{ID: "root", Issuer: l.identity("root"), Responder: l.identity("ocsp-responder-root")},
@@ -175,7 +181,7 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 
 // writeConfig writes the gateway's configuration and secrets; it returns the providers' tokens.
 func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
-	gw := l.pki.Must("system-gateway")
+	gw := l.pki.Must(l.system)
 	pub, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, err
@@ -189,7 +195,7 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 		"gateway.pem": append(append([]byte{}, gw.KeyPEM...), gw.CertificatePEM...), "root.pem": l.pki.Must("root").CertificatePEM,
 		"gost-root.pem": l.pki.Must("gost-root").CertificatePEM, "gost-issuing.pem": l.pki.Must("gost-issuing").CertificatePEM,
 		"issuing.pem": l.pki.Must("issuing").CertificatePEM, "issuing-revoked.pem": l.pki.Must("issuing-revoked").CertificatePEM,
-		"secret": []byte(secret()), "portal.token": []byte(l.token), "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
+		"secret": []byte(secret()), "portal.token": []byte(l.token), "shep.password": []byte(l.password), "system-portal.crt": l.pki.Must("system-portal").CertificatePEM, "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	}
 	source := func(system string) *Source {
 		return &Source{URL: l.sim + "/shep/" + system, ServiceID: "TEST-" + system, SenderID: "egov-gateway", PublicKey: "TEST ONLY", Timeout: Duration(3 * time.Second)}
@@ -203,6 +209,10 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 			{Certificate: "gost-issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-issuing/base.crl", DeltaCRL: l.sim + "/crl/gost-issuing/delta.crl"},
 			{Certificate: "gost-root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-root/base.crl"},
 		},
+		SHEP: &SHEP{SenderID: "egov-gateway", Participants: []Participant{
+			{Name: "egov.kz", SenderID: "EGOV", PasswordFile: "shep.password", Services: labServices()},
+			{Name: "bank.kz", SenderID: "BANK", Certificates: []string{"system-portal.crt"}, Services: labServices()},
+		}},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},
 	}
@@ -222,6 +232,25 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 	}
 	l.config = filepath.Join(l.dir, "gateway.yaml")
 	return tokens, nil
+}
+
+// labServices are the lab's ids of SHEP's register with the service codes of the passports.
+func labServices() map[string]string {
+	return map[string]string{"EGOV-S-HOUSING": "housing-aid", "EGOV-S-COMPLAINT": "complaint"}
+}
+
+// reconfigure changes the configuration file before the gateway is started.
+func (l *lab) reconfigure(change func(*Config)) error {
+	c, err := LoadConfig(l.config)
+	if err != nil {
+		return err
+	}
+	change(c)
+	raw, err := yaml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(l.config, raw, 0o600)
 }
 
 // startGateway starts the gateway from its configuration file, under the lab's clock.

@@ -10,6 +10,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/upstream"
 )
 
@@ -23,6 +24,7 @@ type metrics struct {
 	steps     *prometheus.HistogramVec
 	sources   *prometheus.HistogramVec
 	callbacks *prometheus.CounterVec
+	messages  *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
 	commit    prometheus.Histogram
 	group     prometheus.Histogram
@@ -42,7 +44,8 @@ func newMetrics() *metrics {
 		commit:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "egov_gateway_journal_commit_duration_seconds", Help: "Time of one journal transaction, fsync included.", Buckets: latency}),
 		group:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "egov_gateway_journal_commit_calls", Help: "Calls that shared one journal transaction.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}}),
 	}
-	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.sources, m.callbacks, m.upstream, m.commit, m.group,
+	m.messages = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_shep_messages_total", Help: "Messages at SHEP's channels by outcome."}, []string{"participant", "operation", "reason"})
+	m.reg.MustRegister(m.messages, m.requests, m.admission, m.verdicts, m.steps, m.sources, m.callbacks, m.upstream, m.commit, m.group,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -79,6 +82,10 @@ func (m *metrics) callback(provider, kind string, r gateway.Reason, _ time.Durat
 		provider = "none"
 	}
 	m.callbacks.WithLabelValues(provider, kind, label(r, "recorded")).Inc()
+}
+
+func (m *metrics) shep(participant string, op shep.Operation, r gateway.Reason, _ time.Duration) {
+	m.messages.WithLabelValues(participant, string(op), label(r, "answered")).Inc()
 }
 
 func (m *metrics) call(o upstream.Observation) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"egov-gateway/schemas"
 )
@@ -24,6 +25,7 @@ func TestTheREADMEShowsWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := readmeFolder(t)
+	door := readmeDoor(t, dir, readme)
 	blocks := regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
 	if len(blocks) < 3 {
 		t.Fatalf("%d console blocks", len(blocks))
@@ -32,12 +34,18 @@ func TestTheREADMEShowsWhatHappens(t *testing.T) {
 		for _, session := range strings.Split(block[1], "$ ")[1:] {
 			command, expected, _ := strings.Cut(session, "\n")
 			t.Run(command, func(t *testing.T) {
+				if _, err := exec.LookPath("curl"); err != nil && strings.HasPrefix(command, "curl ") {
+					missing(t, "curl")
+				}
+				if strings.HasPrefix(command, "python3 ") && exec.Command(peerPython, "-c", "import zeep, xmlsec").Run() != nil {
+					missing(t, "python3-zeep")
+				}
 				cmd := exec.Command("sh", "-c", command)
 				cmd.Dir = dir
 				if strings.HasPrefix(command, "make ") {
 					cmd.Dir = "../.."
 				}
-				cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "MAKE") || strings.HasPrefix(e, "MFLAGS") }), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+				cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "MAKE") || strings.HasPrefix(e, "MFLAGS") }), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "GATEWAY="+door)
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					t.Fatalf("%v\n%s", err, out)
@@ -67,6 +75,42 @@ func pattern(expected string) *regexp.Regexp {
 		return regexp.MustCompile(`\A\z`)
 	}
 	return regexp.MustCompile(b.String())
+}
+
+func missing(t *testing.T, debian string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing: apt-get install %s", debian, debian)
+	}
+	t.Skipf("%s is missing: apt-get install %s", debian, debian)
+}
+
+// readmeDoor starts the gateway that the README's portal speaks to, under the real clock, and puts
+// the portal's files and the README's program into dir.
+func readmeDoor(t *testing.T, dir string, readme []byte) string {
+	t.Helper()
+	l, err := newLab(t.TempDir(), time.Now(), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	if err := l.startGateway(); err != nil {
+		t.Fatal(err)
+	}
+	program := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(readme)
+	if program == nil {
+		t.Fatal("the README shows no portal in Python")
+	}
+	files := map[string][]byte{"portal.py": program[1], "portal.token": []byte(l.token), "shep.password": []byte(l.password), "request.signed.xml": []byte(l.mustSigned(t, l.draft("citizen-02", taraz), "citizen-02"))}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(peerPython, filepath.Join(dir, "bin", "python3")); err != nil {
+		t.Fatal(err)
+	}
+	return l.base
 }
 
 // readmeFolder holds the files that the README's commands name.

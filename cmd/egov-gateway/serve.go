@@ -81,6 +81,7 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, err := b.providers(); return err },
 		func() error { _, err := b.enricher(); return err },
 		func() error { _, err := b.notifier(); return err },
+		func() error { _, err := b.participants(); return err },
 		func() error { _, _, err := b.portals(); return err },
 		func() error { _, err := b.tls(); return err },
 	} {

@@ -140,6 +140,7 @@ func TestALimitChangedInYAMLChangesTheDueDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Providers = slices.DeleteFunc(c.Providers, func(p Provider) bool { return p.ID == "petropavl" })
+	c.SHEP = nil
 	if l.svc, err = start(c, l.clock.Now, l.log, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,7 @@ import (
 	"egov-gateway/gateway/pipeline"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/route"
+	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/verification"
@@ -56,6 +57,7 @@ type service struct {
 	checker *revocation.Checker
 	shared  io.Closer // nil without shared evidence
 	engine  *pipeline.Engine
+	mail    *pipeline.Engine // messages to SHEP's participants; nil without them
 	doors   *httpserver.Server
 	admin   *httpserver.Server
 
@@ -81,6 +83,7 @@ type builder struct {
 	shared   io.Closer
 	checker  *revocation.Checker
 	verifier *verification.Verifier
+	regions  map[string]*shep.AsyncClient // by shard
 	problem  func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -127,11 +130,22 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
+	mail, err := b.post()
+	if err != nil {
+		return nil, err
+	}
+	if mail != nil {
+		notifier = notifiers{notifier, mail.outbox}
+	}
 	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Documents: b.copies, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered,
+	budgets := map[string]pipeline.Budget{}
+	for _, p := range c.Providers {
+		budgets[p.ID] = pipeline.Budget{Attempts: p.Retry.Attempts, Longest: time.Duration(p.Retry.Longest)}
+	}
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
 		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
@@ -152,6 +166,14 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		return nil, err
 	}
 	counter.Register(mux)
+	if mail != nil {
+		door, err := mail.door(b, desk, counter)
+		if err != nil {
+			return nil, err
+		}
+		door.Register(mux)
+		s.wg.Go(func() { door.Collect(ctx) })
+	}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
 			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
@@ -186,6 +208,10 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		}
 	})
 	s.wg.Go(func() { s.engine.Run(ctx) })
+	if mail != nil {
+		s.mail = mail.engine
+		s.wg.Go(func() { mail.engine.Run(ctx) })
+	}
 	s.wg.Go(func() { b.reloadOnHangup(ctx) })
 	s.wg.Go(func() { b.sweep(ctx) })
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
@@ -330,6 +356,14 @@ func (b *builder) providers() (*dispatch.Directory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s.bin: %w", name, err)
 		}
+		if p.Region != "" {
+			q, err := b.relayedProvider(name, p, bin)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, q)
+			continue
+		}
 		token, err := b.c.secretFile(name+".token_file", p.TokenFile)
 		if err != nil {
 			return nil, err
@@ -408,7 +442,14 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 	if err != nil {
 		return nil, err
 	}
+	shards, err := b.shards()
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range b.forms.All() {
+		if !slices.Contains(shards, p.Shard) || b.c.region(p.Shard) != nil {
+			continue
+		}
 		for _, r := range p.Records {
 			if r.Need == passport.Mandatory && !e.Has(r.Kind) {
 				return nil, fmt.Errorf("sources: the passport %s needs the record %s, and no source is configured for it", p.ID, r.Kind)

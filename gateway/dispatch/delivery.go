@@ -28,6 +28,9 @@ type Provider struct {
 	// id and bytes; the provider does the work once. The error carries
 	// [gateway.ProviderUnavailable] (again later) or [gateway.ProviderRejected] (an operator decides).
 	Sender Sender
+	// Relayed says that the provider is reached through the gateway of its region: Sender carries
+	// a [Bundle], records are fetched there, and the provider calls back there.
+	Relayed bool
 }
 
 // A Sender carries a signed delivery to a provider.
@@ -111,7 +114,7 @@ type Directory struct{ byID map[string]Provider }
 func NewDirectory(all []Provider) (*Directory, error) {
 	d := &Directory{map[string]Provider{}}
 	for _, p := range all {
-		if p.ID == "" || p.Sender == nil || p.BIN.IsZero() || p.TokenSHA256 == [32]byte{} {
+		if p.ID == "" || p.Sender == nil || p.BIN.IsZero() || p.TokenSHA256 == [32]byte{} && !p.Relayed {
 			return nil, errors.New("dispatch: a provider needs ID, Sender, BIN and TokenSHA256")
 		}
 		d.byID[p.ID] = p
@@ -121,6 +124,9 @@ func NewDirectory(all []Provider) (*Directory, error) {
 
 // Has reports whether a provider is configured.
 func (d *Directory) Has(id string) bool { _, ok := d.byID[id]; return ok }
+
+// Relayed reports whether a provider is reached through another gateway; see [Provider.Relayed].
+func (d *Directory) Relayed(id string) bool { return d.byID[id].Relayed }
 
 // Send carries a delivery to a provider; see [Provider.Sender].
 func (d *Directory) Send(ctx context.Context, provider string, id gateway.RequestID, delivery []byte) error {

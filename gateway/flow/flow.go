@@ -29,8 +29,8 @@ import (
 // request goes on without them; mandatory ones are waited for.
 const LaterDeadline = 10 * time.Minute
 
-// A Notifier tells a portal that a request has a new state. It must be safe to call again;
-// the id and state are the idempotency key. The error carries [gateway.PortalUnavailable].
+// A Notifier tells a portal that a request has a new state, or that the provider reported a step.
+// It must be safe to call again; the id, state and step are the idempotency key. The error carries [gateway.PortalUnavailable].
 type Notifier interface {
 	Notify(ctx context.Context, portal string, id gateway.RequestID, n Notice) error
 }
@@ -41,6 +41,14 @@ type Notice struct {
 	State  gateway.State      `json:"state"`
 	Result gateway.ResultKind `json:"result,omitempty"`
 	At     time.Time          `json:"at"`
+
+	// Step is the code of a step that the provider reported, "" for the result.
+	Step string `json:"-"`
+	// Door is the one by which the request came, Service the service's code, Document the provider's signed bytes: for a Notifier that
+	// hands them over instead of telling where they lie.
+	Door     string `json:"-"`
+	Service  string `json:"-"`
+	Document []byte `json:"-"`
 }
 
 // Config is what a Flow needs; every field without a default is required.
@@ -103,6 +111,7 @@ type work struct {
 	pass    *passport.Passport
 	now     time.Time
 	out     journal.Step
+	steps   []Notice // reported since the step before
 }
 
 func (w *work) event(e gateway.Event) {
@@ -134,6 +143,9 @@ func (f *Flow) with(step func(context.Context, *work) error) func(context.Contex
 		if err := w.take(); err != nil {
 			return journal.Step{}, err
 		}
+		if err := f.tell(ctx, w); err != nil {
+			return journal.Step{}, err
+		}
 		// A result that overtook its own delivery's acknowledgement ends the way all the same.
 		if w.out.State == gateway.StateDecided && l.Item.State != gateway.StateDecided {
 			w.out.Wake = w.now
@@ -163,6 +175,7 @@ func (w *work) take() error {
 				if p := &w.dossier.Steps[i]; p.Code == m.Code && p.CompletedAt.IsZero() {
 					p.CompletedAt, p.Registration = m.CompletedAt.UTC(), m.Registration
 					w.event(gateway.Event{At: s.At, Kind: gateway.EventStep, Subject: m.Code})
+					w.steps = append(w.steps, Notice{ID: w.item.ID, State: w.item.State, At: s.At, Step: m.Code, Door: w.dossier.Door, Service: w.item.Service, Document: m.Document})
 				}
 			}
 			w.keep("step/"+m.Code, m.Document)
@@ -184,9 +197,27 @@ func (w *work) take() error {
 	return nil
 }
 
+// tell hands the provider's steps on. What is told twice is told once, so it comes before the
+// signals are consumed.
+func (f *Flow) tell(ctx context.Context, w *work) error {
+	if f.c.Notifier == nil {
+		return nil
+	}
+	for _, n := range w.steps {
+		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // enrich fetches the records that the passport names and the citizen consented to (R8, R14).
 // What is there is kept; a mandatory record that is missing is waited for.
 func (f *Flow) enrich(ctx context.Context, w *work) error {
+	if f.c.Provider.Relayed(w.item.Provider) {
+		w.out.State, w.out.Wake = gateway.StateEnriched, w.now // the region's gateway asks its own sources
+		return nil
+	}
 	signed, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest)
 	if err != nil {
 		return err
@@ -331,6 +362,9 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 	if p.Request, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest); err != nil {
 		return nil, err
 	}
+	if f.c.Provider.Relayed(w.item.Provider) {
+		return f.bundle(ctx, w, p.Request)
+	}
 	for _, n := range w.dossier.Records {
 		fact := gateway.Fact{Kind: n.Kind, Person: n.Person, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
 		if n.Status == gateway.FactFound {
@@ -346,6 +380,23 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 		}
 	}
 	return dispatch.Pack(p, f.c.Forms.Calendar(), f.c.Key)
+}
+
+// bundle is what another gateway gets instead of a delivery.
+func (f *Flow) bundle(ctx context.Context, w *work, request []byte) ([]byte, error) {
+	b := dispatch.Bundle{Portal: w.item.Portal, Request: request}
+	var err error
+	if b.Receipt, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyReceipt); err != nil {
+		return nil, err
+	}
+	for _, a := range w.dossier.Attachments {
+		data, err := f.c.Documents.Get(w.item.ID, a.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		b.Documents = append(b.Documents, dispatch.Copy{Name: a.Name, Data: data})
+	}
+	return b.Write()
 }
 
 // follow waits for the provider and notes every step whose limit has passed (R12). Being
@@ -376,9 +427,13 @@ func (w *work) nextDeadline() time.Time {
 // notify tells the portal that the result lies in the cabinet.
 func (f *Flow) notify(ctx context.Context, w *work) error {
 	if f.c.Notifier != nil {
-		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now}
+		n := Notice{ID: w.item.ID, State: gateway.StateDecided, At: w.now, Door: w.dossier.Door, Service: w.item.Service}
 		if w.dossier.Result != nil {
 			n.Result = w.dossier.Result.Kind
+			var err error
+			if n.Document, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyResult); err != nil {
+				return err
+			}
 		}
 		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
 			return err

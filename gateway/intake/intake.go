@@ -80,7 +80,7 @@ type Desk struct {
 
 // New checks the configuration.
 func New(c Config) (*Desk, error) {
-	if len(c.Portals) == 0 || c.Verifier == nil || c.Forms == nil || c.Routes == nil || c.Journal == nil || c.Audit == nil || c.Documents == nil || c.Key == nil ||
+	if c.Verifier == nil || c.Forms == nil || c.Routes == nil || c.Journal == nil || c.Audit == nil || c.Documents == nil || c.Key == nil ||
 		len(c.Secret) < 32 || c.Texts == nil || c.BaseURL == "" {
 		return nil, errors.New("intake: every field of Config without a default is required")
 	}
@@ -120,10 +120,33 @@ type Admission struct {
 	Duplicate bool   // accepted before; the receipt is the first one
 }
 
-// Admit decides about one submission. The error is a [Refusal]. When it returns nil the
-// request is durable; the same submission again returns the first receipt.
+// A Submission is what a door hands over.
+type Submission struct {
+	Door     string // of log, audit and dossier: rest, shep-sync, shep-async
+	Portal   string
+	Document []byte
+	Files    []File
+	// Relayed, when set, says that another gateway accepted the request before.
+	Relayed *Relayed
+}
+
+// Relayed is what another gateway's signed receipt proves. Its instant is then that of receipt:
+// age, terms and validity are judged by it, and a certificate revoked since is still good.
+type Relayed struct {
+	At            time.Time
+	ContentSHA256 string // hex, of the canonical signed bytes; other content is refused
+}
+
+// Admit is [Desk.Take] for the REST door.
 func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []File) (*Admission, error) {
+	return d.Take(ctx, Submission{Door: "rest", Portal: portal, Document: doc, Files: files})
+}
+
+// Take decides about one submission. The error is a [Refusal]. When it returns nil the
+// request is durable; the same submission again returns the first receipt.
+func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	start := time.Now()
+	portal := s.Portal
 	leave, err := d.gate.enter(portal, d.c.Now())
 	if err != nil {
 		// No audit entry: under a flood it would be one more write for each.
@@ -131,14 +154,18 @@ func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []Fil
 		return nil, err
 	}
 	defer leave()
-	a := &admission{Desk: d, portal: portal, doc: doc, files: files, now: d.c.Now().UTC().Truncate(time.Microsecond)}
+	a := &admission{Desk: d, door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
+	a.now = a.at
+	if a.relayed != nil {
+		a.now = s.Relayed.At.UTC().Truncate(time.Microsecond)
+	}
 	out, err := a.run(ctx)
 	d.observe(portal, a.shard(), err, out != nil && out.Duplicate, start)
 	if err != nil {
 		reason := gateway.ReasonOf(err)
-		d.c.Log.Info("refused", "door", "rest", "portal", portal, "reason", string(reason), "error", err)
+		d.c.Log.Info("refused", "door", s.Door, "portal", portal, "reason", string(reason), "error", err)
 		// A client that hangs up does not avoid the entry.
-		if aerr := d.c.Audit.Record(context.WithoutCancel(ctx), journal.AuditEntry{At: a.now, Door: "rest", Party: portal, Reason: reason, ContentSHA256: a.content()}); aerr != nil {
+		if aerr := d.c.Audit.Record(context.WithoutCancel(ctx), journal.AuditEntry{At: a.at, Door: s.Door, Party: portal, Reason: reason, ContentSHA256: a.content()}); aerr != nil {
 			d.c.Log.Error("audit", "error", aerr)
 		}
 		return nil, err
@@ -159,10 +186,14 @@ func (d *Desk) observe(portal, shard string, err error, duplicate bool, start ti
 // admission is the work on one submission, in the order of the checks.
 type admission struct {
 	*Desk
+	door   string
 	portal string
 	doc    []byte
 	files  []File
-	now    time.Time
+	now    time.Time // of receipt, here or at the gateway that relayed it
+	at     time.Time // here
+
+	relayed *Relayed
 
 	opened  *verification.Document
 	request *gateway.Request
@@ -205,6 +236,9 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 		a.outcome = verification.SignatureFailed(err, a.now)
 		return nil, a.refuse(err)
 	}
+	if a.relayed != nil && a.relayed.ContentSHA256 != a.content() {
+		return nil, a.refuse(gateway.Errorf(gateway.DigestMismatch, "the other gateway's receipt is for other content"))
+	}
 	out, err := a.decide(ctx)
 	if err == nil {
 		return out, nil
@@ -236,7 +270,7 @@ func (a *admission) decide(ctx context.Context) (*Admission, error) {
 		return nil, &Refusal{Err: formInvalid(faults), Faults: faults}
 	}
 	// R4a–R4c: who signed, and may that key still sign.
-	a.outcome = a.c.Verifier.Judge(ctx, a.opened, verification.Want{At: a.now, Purpose: trust.PurposeSignPerson, Citizen: signatory})
+	a.outcome = a.c.Verifier.Judge(ctx, a.opened, a.want(signatory))
 	if err := a.outcome.Verdict.Err(); err != nil {
 		return nil, a.refuse(err)
 	}
@@ -255,6 +289,14 @@ func (a *admission) decide(ctx context.Context) (*Admission, error) {
 		}
 	}
 	return a.accept(ctx)
+}
+
+func (a *admission) want(signatory gateway.IIN) verification.Want {
+	w := verification.Want{At: a.at, Purpose: trust.PurposeSignPerson, Citizen: signatory}
+	if a.relayed != nil {
+		w.Proven = a.now
+	}
+	return w
 }
 
 func formInvalid(faults []passport.Fault) error {
@@ -355,7 +397,7 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	content := a.opened.Content()
 	id := gateway.NewRequestID(a.portal, r.MessageID, content)
 	dossier := &gateway.Dossier{
-		Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
+		Door: a.door, Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
 	receipt, err := a.receipt(id, dossier, a.route)
@@ -376,8 +418,8 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	}
 	it, err := a.c.Journal.Create(ctx, journal.New{
 		ID: id, Portal: a.portal, MessageID: r.MessageID, Content: content, Citizen: journal.KeyOf(a.c.Secret, r.Applicant),
-		Service: r.Service, Shard: p.Shard, Provider: a.route.Provider.ID, Created: a.now, Wake: a.now, Doc: dossier.Encode(),
-		Events: []gateway.Event{{At: a.now, Kind: gateway.EventAccepted, Subject: a.portal}}, Bodies: bodies,
+		Service: r.Service, Shard: p.Shard, Provider: a.route.Provider.ID, Created: a.at, Wake: a.at, Doc: dossier.Encode(),
+		Events: []gateway.Event{{At: a.at, Kind: gateway.EventAccepted, Subject: a.portal}}, Bodies: bodies,
 	})
 	switch {
 	case errors.Is(err, journal.ErrDuplicate):

@@ -86,11 +86,10 @@ func HTTPStatus(r gateway.Reason) int {
 	return http.StatusServiceUnavailable
 }
 
-// WriteProblem answers with err as a problem document in the language of the request. It is
-// the only place that turns a Reason into a public answer.
-func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalogue, err error) {
+// ProblemOf says in public what err is, in one language. It is the only place that turns a Reason
+// into a public answer.
+func ProblemOf(texts *message.Catalogue, lang gateway.Language, err error) Problem {
 	reason := gateway.ReasonOf(err)
-	lang := message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
 	word := gateway.StatusOf(reason)
 	p := Problem{
 		Type: "urn:egov-gateway:reason:" + string(reason), Title: texts.Reason(lang, reason), Status: HTTPStatus(reason), Detail: publicDetail(err, reason),
@@ -102,6 +101,13 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalog
 			p.Faults = append(p.Faults, FaultText{f, texts.Text(lang, "rule."+f.Rule), texts.All("rule." + f.Rule)})
 		}
 	}
+	return p
+}
+
+// WriteProblem answers with err as a problem document in the language of the request.
+func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalogue, err error) {
+	lang := message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
+	p := ProblemOf(texts, lang, err)
 	h := w.Header()
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.Itoa(int(RetryAfter/time.Second)))

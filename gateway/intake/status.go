@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -37,16 +38,12 @@ type StepProgress struct {
 }
 
 // item returns a request of the asking portal; any other is not found.
-func (d *Desk) item(r *http.Request) (journal.Item, error) {
-	portal, err := d.authenticate(r)
+func (d *Desk) item(ctx context.Context, portal, id string) (journal.Item, error) {
+	parsed, err := gateway.ParseRequestID(id)
 	if err != nil {
 		return journal.Item{}, err
 	}
-	id, err := gateway.ParseRequestID(r.PathValue("id"))
-	if err != nil {
-		return journal.Item{}, err
-	}
-	it, err := d.c.Journal.Get(r.Context(), id)
+	it, err := d.c.Journal.Get(ctx, parsed)
 	if errors.Is(err, journal.ErrNotFound) || err == nil && it.Portal != portal {
 		return journal.Item{}, gateway.Errorf(gateway.NotFound, "no request of this portal has that id")
 	}
@@ -54,15 +51,30 @@ func (d *Desk) item(r *http.Request) (journal.Item, error) {
 }
 
 func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
-	it, err := d.item(r)
+	portal, err := d.authenticate(r)
 	if err != nil {
 		d.problem(w, r, err)
 		return
 	}
-	dossier, err := gateway.ReadDossier(it.Doc)
+	p, err := d.Progress(r.Context(), portal, r.PathValue("id"))
 	if err != nil {
 		d.problem(w, r, err)
 		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, p)
+}
+
+// Progress tells a portal how its request stands. The error carries [gateway.NotFound] for any
+// other's.
+func (d *Desk) Progress(ctx context.Context, portal, id string) (Progress, error) {
+	it, err := d.item(ctx, portal, id)
+	if err != nil {
+		return Progress{}, err
+	}
+	dossier, err := gateway.ReadDossier(it.Doc)
+	if err != nil {
+		return Progress{}, err
 	}
 	zone := d.c.Forms.Calendar().Zone()
 	p := Progress{
@@ -80,8 +92,7 @@ func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
 	if p.Result != nil && it.State != gateway.StateErased {
 		p.ResultURL = d.statusURL(it.ID) + "/result"
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, p)
+	return p, nil
 }
 
 func (d *Desk) getReceipt(w http.ResponseWriter, r *http.Request) {
@@ -90,17 +101,10 @@ func (d *Desk) getReceipt(w http.ResponseWriter, r *http.Request) {
 func (d *Desk) getResult(w http.ResponseWriter, r *http.Request) { d.body(w, r, gateway.BodyResult) }
 
 func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
-	it, err := d.item(r)
-	if err != nil {
-		d.problem(w, r, err)
-		return
-	}
-	b, err := d.c.Journal.Body(r.Context(), it.ID, name)
-	switch {
-	case errors.Is(err, journal.ErrNotFound):
-		err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
-	case errors.Is(err, journal.ErrErased):
-		err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
+	portal, err := d.authenticate(r)
+	var b []byte
+	if err == nil {
+		b, err = d.Document(r.Context(), portal, r.PathValue("id"), name)
 	}
 	if err != nil {
 		d.problem(w, r, err)
@@ -109,4 +113,22 @@ func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("Content-Type", "application/xml; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Write(b) //nolint:errcheck // the client may be gone
+}
+
+// Document returns a document of a portal's own request: [gateway.BodyReceipt] or
+// [gateway.BodyResult]. The error carries [gateway.NotFound] for any other's, and for one that is
+// not there yet.
+func (d *Desk) Document(ctx context.Context, portal, id, name string) ([]byte, error) {
+	it, err := d.item(ctx, portal, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.c.Journal.Body(ctx, it.ID, name)
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		err = gateway.Errorf(gateway.NotFound, "the request has no such document yet")
+	case errors.Is(err, journal.ErrErased):
+		err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
+	}
+	return b, err
 }

@@ -1,6 +1,7 @@
 package shep
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -33,8 +34,8 @@ func (r *reader) data(holder xmlsig.Element) Data {
 	var err error
 	switch {
 	case len(inner) == 0:
-		if text := el.Text(); strings.TrimSpace(text) != "" {
-			d = Data{FormString, []byte(strings.TrimLeft(text, " \t\r\n"))}
+		if text := bytes.TrimLeft(el.AppendText(nil), " \t\r\n"); len(text) > 0 {
+			d = Data{FormString, text}
 		}
 	case el.HasText():
 		r.wrong(el, "mixes text and elements")
@@ -95,9 +96,11 @@ func standalone(el xmlsig.Element) ([]byte, error) {
 	}
 	out := make([]byte, 0, len(src)+len(insert))
 	out = append(append(append(out, src[:name]...), insert...), src[name:]...)
-	if _, err := xmlsig.Scan(out, limits()); err != nil {
+	again, err := xmlsig.Scan(out, limits(len(out)))
+	if err != nil {
 		return nil, gateway.Errorf(gateway.DocumentMalformed, "shep: the business data is no document of its own: %w", err)
 	}
+	again.Release()
 	return out, nil
 }
 

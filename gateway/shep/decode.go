@@ -1,7 +1,6 @@
 package shep
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -17,69 +16,62 @@ const maxSubErrors = 8
 // DecodeSendMessage reads the envelope of SendMessage. The error carries the scanner's reason,
 // or [gateway.DocumentMalformed] for what the contract does not allow.
 func DecodeSendMessage(doc []byte) (Message, error) {
-	op, err := operation(doc, "SendMessage")
+	m, err := decode[*Message](doc)
 	if err != nil {
 		return Message{}, err
 	}
-	var m Message
-	r := read(op)
-	req := r.must("request")
-	r.done()
-	if nilled(req) {
-		r.wrong(req, "is nil")
-	}
-	b := r.into(req)
-	info, data := b.must("requestInfo"), b.must("requestData")
-	b.done()
-	i := b.into(info)
-	m.ID = i.text("messageId")
-	m.CorrelationID = i.optional("correlationId")
-	m.ServiceID = i.text("serviceId")
-	m.Date = i.date("messageDate")
-	m.RouteID = i.optional("routeId")
-	s := i.into(i.must("sender"))
-	m.SenderID = s.text("senderId")
-	m.Password = s.optional("password")
-	s.done()
-	for {
-		p, ok := i.next("properties")
-		if !ok {
-			break
-		}
-		if nilled(p) {
-			continue
-		}
-		pr := i.into(p)
-		m.Properties = append(m.Properties, Property{pr.must("key").Text(), pr.must("value").Text()})
-		pr.done()
-	}
-	m.SessionID = i.optional("sessionId")
-	i.done()
-	m.Data = i.data(data)
-	if err := r.err(); err != nil {
-		return Message{}, err
-	}
-	return m, nil
+	return *m, nil
 }
 
 // DecodeSendMessageResponse reads the envelope of SendMessageResponse. A SOAP fault is a
 // [Fault] in the error's chain, whose reason is [gateway.SourceFault]; otherwise the error is as
 // that of [DecodeSendMessage].
 func DecodeSendMessageResponse(doc []byte) (Response, error) {
-	op, err := operation(doc, "SendMessageResponse")
+	m, err := decode[*Response](doc)
 	if err != nil {
 		return Response{}, err
 	}
-	var m Response
-	r := read(op)
-	resp := r.must("response")
-	r.done()
-	if nilled(resp) {
-		r.wrong(resp, "is nil")
+	return *m, nil
+}
+
+// decode reads an envelope that holds a payload of one kind, or a fault.
+func decode[P Payload](doc []byte) (P, error) {
+	var none P
+	p, err := Decode(doc, upstream.DefaultMaxResponse)
+	if err != nil {
+		return none, err
 	}
-	b := r.into(resp)
+	switch p := p.(type) {
+	case P:
+		return p, nil
+	case *Fault:
+		return none, &gateway.Error{Reason: gateway.SourceFault, Err: p}
+	}
+	_, local := none.element()
+	return none, gateway.Errorf(gateway.DocumentMalformed, "shep: the Body holds something else than %s", local)
+}
+
+func readMessage(b *reader) Payload {
+	m := &Message{}
+	info, data := b.must("requestInfo"), b.must("requestData")
+	i := b.into(info)
+	m.ID = i.text("messageId")
+	m.CorrelationID = i.optional("correlationId")
+	m.ServiceID = i.text("serviceId")
+	m.Date = i.date("messageDate")
+	m.RouteID = i.optional("routeId")
+	s := i.sender(i.must("sender"))
+	m.SenderID, m.Password = s.ID, s.Password
+	m.Properties = i.properties()
+	m.SessionID = i.optional("sessionId")
+	i.done()
+	m.Data = i.data(data)
+	return m
+}
+
+func readResponse(b *reader) Payload {
+	m := &Response{}
 	info, data := b.must("responseInfo"), b.must("responseData")
-	b.done()
 	i := b.into(info)
 	m.ID = i.text("messageId")
 	m.CorrelationID = i.optional("correlationId")
@@ -91,50 +83,12 @@ func DecodeSendMessageResponse(doc []byte) (Response, error) {
 	m.SessionID = i.optional("sessionId")
 	i.done()
 	m.Data = i.data(data)
-	if err := r.err(); err != nil {
-		return Response{}, err
-	}
-	return m, nil
-}
-
-// operation scans an envelope and returns the only element of its Body, which must be named so.
-func operation(doc []byte, name string) (xmlsig.Element, error) {
-	d, err := xmlsig.Scan(doc, limits())
-	if err != nil {
-		return xmlsig.Element{}, fmt.Errorf("shep: envelope: %w", err)
-	}
-	root := d.Root()
-	if root.Space() != nsSOAP || root.Local() != "Envelope" {
-		return xmlsig.Element{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the document is not a SOAP 1.1 envelope")
-	}
-	parts := slices.Collect(root.Children())
-	if len(parts) > 0 && parts[0].Space() == nsSOAP && parts[0].Local() == "Header" {
-		parts = parts[1:]
-	}
-	if len(parts) != 1 || parts[0].Space() != nsSOAP || parts[0].Local() != "Body" {
-		return xmlsig.Element{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the envelope does not hold an optional Header and one Body")
-	}
-	ops := slices.Collect(parts[0].Children())
-	if len(ops) != 1 {
-		return xmlsig.Element{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the Body holds %d elements, not one", len(ops))
-	}
-	op := ops[0]
-	switch {
-	case op.Space() == nsSync && op.Local() == name:
-		return op, nil
-	case op.Space() == nsSOAP && op.Local() == "Fault":
-		f, err := fault(op)
-		if err != nil {
-			return xmlsig.Element{}, err
-		}
-		return xmlsig.Element{}, &gateway.Error{Reason: gateway.SourceFault, Err: f}
-	}
-	return xmlsig.Element{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the Body holds something else than %s", name)
+	return m
 }
 
 // fault reads a SOAP fault. Its own children may stand in any order and may be qualified, as
 // stacks differ; the contract's detail may not.
-func fault(el xmlsig.Element) (*Fault, error) {
+func fault(el xmlsig.Element) (Payload, error) {
 	f := &Fault{}
 	if c, ok := el.Child("*", "faultcode"); ok {
 		f.Code = strings.TrimSpace(c.Text())
@@ -146,13 +100,23 @@ func fault(el xmlsig.Element) (*Fault, error) {
 	if !ok {
 		return f, nil
 	}
-	info, ok := detail.Child(nsSync, faultTag)
-	if !ok || nilled(info) {
-		return f, nil
+	for _, o := range operations() {
+		info, ok := detail.Child(o.space(), o.faultTag())
+		if !ok && o == AsyncSendMessage {
+			info, ok = detail.Child(nsClient, o.faultTag())
+		}
+		if !ok || nilled(info) {
+			continue
+		}
+		f.Operation = o
+		r := read(info)
+		f.Info = r.errorInfo(info, maxSubErrors)
+		if err := r.err(); err != nil {
+			return nil, err
+		}
+		break
 	}
-	r := read(info)
-	f.Info = r.errorInfo(info, maxSubErrors)
-	return f, r.err()
+	return f, nil
 }
 
 func (r *reader) errorInfo(el xmlsig.Element, depth int) *ErrorInfo {
@@ -279,5 +243,10 @@ func nilled(el xmlsig.Element) bool {
 	return ok && (v == "true" || v == "1")
 }
 
-// limits admits what SHEP carries: messages up to about 15 MB.
-func limits() xmlsig.Limits { return xmlsig.Limits{MaxBytes: upstream.DefaultMaxResponse} }
+// MaxElements bounds the elements of one message: each costs some 64 bytes while it is read,
+// and business data that is large is large in text.
+const MaxElements = 1 << 18
+
+func limits(maxBytes int) xmlsig.Limits {
+	return xmlsig.Limits{MaxBytes: maxBytes, Elements: MaxElements}
+}

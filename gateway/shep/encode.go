@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/xmlsig"
 )
 
@@ -15,55 +16,52 @@ func FormatDate(t time.Time) string { return t.In(almaty).Format("2006-01-02T15:
 
 // EncodeSendMessage writes the envelope of SendMessage. It refuses a message without an id,
 // service, sender or date, and data that is not one well-formed document.
-func EncodeSendMessage(m Message) ([]byte, error) {
+func EncodeSendMessage(m Message) ([]byte, error) { return Encode(&m) }
+
+func (m *Message) check() error {
 	if m.ID == "" || m.ServiceID == "" || m.SenderID == "" || m.Date.IsZero() {
-		return nil, fmt.Errorf("shep: a message needs id, service, sender and date")
+		return lacks("a message needs id, service, sender and date")
 	}
-	var w Writer
-	envelope(&w)
-	w.Start("ns2:SendMessage", "xmlns:ns2", nsSync)
+	return nil
+}
+
+func (m *Message) write(w *Writer) error {
 	w.Start("request")
 	w.Start("requestInfo")
 	w.Leaf("messageId", m.ID)
 	w.Optional("correlationId", m.CorrelationID)
 	w.Leaf("serviceId", m.ServiceID)
-	w.Leaf("messageDate", FormatDate(m.Date))
+	w.date("messageDate", m.Date)
 	w.Optional("routeId", m.RouteID)
-	w.Start("sender")
-	w.Leaf("senderId", m.SenderID)
-	w.Optional("password", m.Password)
-	w.End()
-	for _, p := range m.Properties {
-		w.Start("properties")
-		w.Leaf("key", p.Key)
-		w.Leaf("value", p.Value)
-		w.End()
-	}
+	w.sender(Sender{m.SenderID, m.Password})
+	w.properties(m.Properties)
 	w.Optional("sessionId", m.SessionID)
 	w.End()
 	w.Start("requestData")
-	if err := m.Data.write(&w); err != nil {
-		return nil, err
+	if err := m.Data.write(w); err != nil {
+		return err
 	}
 	w.End()
 	w.End()
-	w.End()
-	return finish(&w)
+	return nil
 }
 
 // EncodeSendMessageResponse writes the envelope of SendMessageResponse.
-func EncodeSendMessageResponse(r Response) ([]byte, error) {
+func EncodeSendMessageResponse(r Response) ([]byte, error) { return Encode(&r) }
+
+func (r *Response) check() error {
 	if r.ID == "" || r.Status.Code == "" || r.Date.IsZero() {
-		return nil, fmt.Errorf("shep: a response needs id, status and date")
+		return lacks("a response needs id, status and date")
 	}
-	var w Writer
-	envelope(&w)
-	w.Start("ns2:SendMessageResponse", "xmlns:ns2", nsSync)
+	return nil
+}
+
+func (r *Response) write(w *Writer) error {
 	w.Start("response")
 	w.Start("responseInfo")
 	w.Leaf("messageId", r.ID)
 	w.Optional("correlationId", r.CorrelationID)
-	w.Leaf("responseDate", FormatDate(r.Date))
+	w.date("responseDate", r.Date)
 	w.Start("status")
 	w.Leaf("code", r.Status.Code)
 	w.Leaf("message", first(r.Status.Message, 250))
@@ -71,17 +69,15 @@ func EncodeSendMessageResponse(r Response) ([]byte, error) {
 	w.Optional("sessionId", r.SessionID)
 	w.End()
 	w.Start("responseData")
-	if err := r.Data.write(&w); err != nil {
-		return nil, err
+	if err := r.Data.write(w); err != nil {
+		return err
 	}
 	w.End()
 	w.End()
-	w.End()
-	return finish(&w)
+	return nil
 }
 
-// EncodeFault writes a SOAP fault with the contract's detail. HTTP carries it with status 500
-// (SOAP 1.1 §6.2).
+// EncodeFault writes a SOAP fault with the contract's detail.
 func EncodeFault(f Fault) ([]byte, error) {
 	var w Writer
 	envelope(&w)
@@ -90,7 +86,7 @@ func EncodeFault(f Fault) ([]byte, error) {
 	w.Leaf("faultstring", f.String)
 	if f.Info != nil {
 		w.Start("detail")
-		w.Start("ns2:"+faultTag, "xmlns:ns2", nsSync)
+		w.Start("ns2:"+f.Operation.faultTag(), "xmlns:ns2", f.Operation.space())
 		f.Info.write(&w)
 		w.End()
 		w.End()
@@ -116,10 +112,11 @@ func (d Data) write(w *Writer) error {
 	if d.Form == FormNone {
 		return nil
 	}
-	doc, err := xmlsig.Scan(d.Document, limits())
+	doc, err := xmlsig.Scan(d.Document, limits(upstream.DefaultMaxResponse))
 	if err != nil {
 		return fmt.Errorf("shep: business data: %w", err)
 	}
+	defer doc.Release()
 	switch d.Form {
 	case FormString:
 		w.Leaf("data", string(d.Document), "xmlns:xs", nsXSD, "xmlns:xsi", nsXSI, "xsi:type", "xs:string")

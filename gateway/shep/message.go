@@ -11,10 +11,54 @@ import (
 const (
 	nsSOAP   = "http://schemas.xmlsoap.org/soap/envelope/"
 	nsSync   = "http://bip.bee.kz/SyncChannel/v10/Types"
+	nsAsync  = "http://bip.bee.kz/AsyncChannel/v10/Types"
+	nsClient = "http://bip.bee.kz/AsyncChannel/v10/Types/Client"
 	nsXSI    = "http://www.w3.org/2001/XMLSchema-instance"
 	nsXSD    = "http://www.w3.org/2001/XMLSchema"
-	faultTag = "SendMessageFault1_SendMessageFault"
 )
+
+// An Operation is a method of the contract, by its exact name: the SyncChannel's begins with an
+// upper-case letter, the AsyncChannel's do not, and one is misspelt.
+type Operation string
+
+const (
+	// SendMessage is the SyncChannel's only operation.
+	SendMessage Operation = "SendMessage"
+
+	// Operations of the AsyncChannel on SHEP's side. A participant offers the first one too, to
+	// have messages pushed.
+	AsyncSendMessage         Operation = "sendMessage"
+	SendDeliveryNotification Operation = "sendDeliveryNotification"
+	GetMessageStatus         Operation = "getMessageStatus"
+	GetMessages              Operation = "getMessages"
+
+	// ChangeStatusNotification is offered by a participant alone.
+	ChangeStatusNotification Operation = "changeMassageStatusNotification"
+)
+
+// operations lists all of them.
+func operations() []Operation {
+	return []Operation{SendMessage, AsyncSendMessage, SendDeliveryNotification, GetMessageStatus, GetMessages, ChangeStatusNotification}
+}
+
+// space is the namespace of the operation's elements.
+func (o Operation) space() string {
+	switch o {
+	case SendMessage, "":
+		return nsSync
+	case ChangeStatusNotification:
+		return nsClient
+	}
+	return nsAsync
+}
+
+// faultTag is the name of the operation's fault detail.
+func (o Operation) faultTag() string {
+	if o == "" {
+		o = SendMessage
+	}
+	return string(o) + "Fault1_" + string(o) + "Fault"
+}
 
 // A Message is the request of SendMessage (requestInfo and requestData).
 type Message struct {
@@ -80,9 +124,10 @@ type ErrorInfo struct {
 // A Fault is a SOAP fault as an error. Its text names codes only: the messages of state systems
 // quote the IIN they were asked about.
 type Fault struct {
-	Code   string // faultcode
-	String string // faultstring; may hold personal data
-	Info   *ErrorInfo
+	Operation Operation // whose fault it is; "" writes SendMessage's
+	Code      string    // faultcode
+	String    string    // faultstring; may hold personal data
+	Info      *ErrorInfo
 }
 
 func (f *Fault) Error() string {
@@ -111,21 +156,6 @@ func printable(code string) string {
 	return code
 }
 
-// Codes met in status.code and errorCode.
-const (
-	CodeSuccess          = "SCSS001" // the message has been processed
-	CodeNotFound         = "SCSE001" // the answering system has an error, or holds no data
-	CodeFormat           = "SCE001"  // wrong format
-	CodeNoService        = "SCE004"  // no such service
-	CodeTransportExpired = "SCE005"  // transport signature out of date
-	CodeTransportWrong   = "SCE006"  // transport signature wrong
-	CodeTransportMissing = "SCE007"  // transport signature missing
-	CodeDataExpired      = "SCE015"  // signature of the business data out of date
-	CodeDataWrong        = "SCE016"  // signature of the business data wrong
-	CodeDataMissing      = "SCE017"  // signature of the business data missing
-	CodeInternal         = "SCE909"  // internal error
-)
-
 // OK reports success. The code is free text in practice: besides SCSS001 the contract's own
 // sample answers Success.
 func (s Status) OK() bool { return s.Code == CodeSuccess || strings.EqualFold(s.Code, "Success") }
@@ -141,31 +171,4 @@ func (s Status) Reason() gateway.Reason {
 		return gateway.SourceNoData
 	}
 	return gateway.SourceFault
-}
-
-// CodeOf is the code with which a refused document is answered: signatures of business data
-// are SCE015 to SCE017, format is SCE001, what is nobody's fault outside is SCE909.
-func CodeOf(r gateway.Reason) string {
-	switch r {
-	case "":
-		return CodeSuccess
-	case gateway.ServiceUnknown:
-		return CodeNoService
-	case gateway.SourceNoData:
-		return CodeNotFound
-	case gateway.SignatureMissing:
-		return CodeDataMissing
-	case gateway.CertificateExpired, gateway.CertificateNotYetValid, gateway.IssuerExpired:
-		return CodeDataExpired
-	}
-	part, _, _ := strings.Cut(string(r), ".")
-	switch part {
-	case "document", "form", "attachment":
-		return CodeFormat
-	case "signature", "certificate", "identity", "revocation":
-		if r.Class() == gateway.Permanent {
-			return CodeDataWrong
-		}
-	}
-	return CodeInternal
 }

@@ -135,24 +135,38 @@ func TestWrittenMessagesFitTheContract(t *testing.T) {
 		}
 		docs["message "+name], docs["response "+name] = body(t, m), body(t, r)
 	}
-	f, err := shep.EncodeFault(shep.Fault{Code: "SCE909", String: "x", Info: &shep.ErrorInfo{Code: "SCE909", Message: "x", Date: date, SubError: &shep.ErrorInfo{Code: "y", Message: "y", Date: date}, SessionID: "{0123abcd-0000-0000-0000-0123456789AB}"}})
-	if err != nil {
-		t.Fatal(err)
+	for name, p := range payloads() {
+		doc, err := shep.Encode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs[name] = body(t, doc)
 	}
-	docs["fault"] = body(t, f)
+	for _, op := range []shep.Operation{shep.SendMessage, shep.AsyncSendMessage, shep.SendDeliveryNotification, shep.GetMessageStatus, shep.GetMessages, shep.ChangeStatusNotification} {
+		f, err := shep.Encode(&shep.Fault{Operation: op, Code: "SCE909", String: "x", Info: errorInfo()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs["fault "+string(op)] = body(t, f)
+	}
 
 	own, err := filepath.Abs("../../schemas")
 	if err != nil {
 		t.Fatal(err)
 	}
 	validate(t, "this repository's schema", docs, fmt.Sprintf(`<xs:import namespace="http://bip.bee.kz/SyncChannel/v10/Types" schemaLocation="%[1]s/shep/sync.xsd"/>
+		<xs:import namespace="http://bip.bee.kz/AsyncChannel/v10/Types" schemaLocation="%[1]s/shep/async.xsd"/>
+		<xs:import namespace="http://bip.bee.kz/AsyncChannel/v10/Types/Client" schemaLocation="%[1]s/shep/async-client.xsd"/>
 		<xs:import namespace="http://message.persistence.interactive.nat" schemaLocation="%[1]s/registers/gbdfl-message.xsd"/>`, own))
 
 	// The published files import one namespace from several places, of which libxml2 reads the
 	// first only; one file per namespace that includes them all, imported first, is the same.
 	dir := os.Getenv("SHEP_CONTRACT")
 	if dir == "" {
-		t.Log("not checked against the published files: SHEP_CONTRACT names no folder with SyncChannel/v10 and common/v10")
+		dir, _ = filepath.Abs("../../../shared/shep")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "SyncChannel", "v10")); err != nil {
+		t.Log("not checked against the published files: SHEP_CONTRACT names no folder with SyncChannel/v10, AsyncChannel/v10 and common/v10")
 		return
 	}
 	tmp := t.TempDir()
@@ -165,10 +179,17 @@ func TestWrittenMessagesFitTheContract(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	merged("common.xsd", "http://bip.bee.kz/common/v10/Types", "common/v10/Types", "Guid", "ErrorInfo", "Property", "SenderInfo", "StatusInfo")
+	merged("common.xsd", "http://bip.bee.kz/common/v10/Types", "common/v10/Types", "ErrorInfo", "Property", "SenderInfo", "StatusInfo", "MessageData", "ChangeStatusNotification", "DeliveryNotification")
 	merged("types.xsd", "http://bip.bee.kz/SyncChannel/v10/Types", "SyncChannel/v10/Types", "SyncMessageInfo", "SyncMessageInfoResponse", "ISyncChannel")
+	merged("itypes.xsd", "http://bip.bee.kz/AsyncChannel/v10/ITypes", "AsyncChannel/v10/Types", "AsyncSendMessageRequest", "AsyncSendMessageResponse", "AsyncGetMessagesRequest", "AsyncGetMessagesResponse",
+		"AsyncSendDeliveryNotificationRequest", "AsyncSendDeliveryNotificationResponse", "AsyncGetMessageStatusRequest", "AsyncGetMessageStatusResponse", "AsyncChangeStatusNotifyRequest", "AsyncChangeStatusNotifyResponse")
+	merged("async.xsd", "http://bip.bee.kz/AsyncChannel/v10/Types", "AsyncChannel/v10/Types", "IAsyncChannel")
+	merged("client.xsd", "http://bip.bee.kz/AsyncChannel/v10/Types/Client", "AsyncChannel/v10/Types", "IAsyncChannelClient")
 	validate(t, "the published schema", docs, fmt.Sprintf(`<xs:import namespace="http://bip.bee.kz/common/v10/Types" schemaLocation="%[1]s/common.xsd"/>
 		<xs:import namespace="http://bip.bee.kz/SyncChannel/v10/Types" schemaLocation="%[1]s/types.xsd"/>
+		<xs:import namespace="http://bip.bee.kz/AsyncChannel/v10/ITypes" schemaLocation="%[1]s/itypes.xsd"/>
+		<xs:import namespace="http://bip.bee.kz/AsyncChannel/v10/Types" schemaLocation="%[1]s/async.xsd"/>
+		<xs:import namespace="http://bip.bee.kz/AsyncChannel/v10/Types/Client" schemaLocation="%[1]s/client.xsd"/>
 		<xs:import namespace="http://message.persistence.interactive.nat" schemaLocation="%[2]s/gbdfl/schema2.xsd"/>`, tmp, dir))
 }
 

@@ -13,6 +13,7 @@ type Limits struct {
 	Depth      int // elements inside each other; default 64
 	Attributes int // attributes of one element, namespace declarations not counted; default 64
 	Namespaces int // namespace declarations in scope at one element; default 64
+	Elements   int // elements altogether, which cost 64 bytes each and more; default as many as the bytes hold
 }
 
 // The defaults of [Limits].
@@ -33,6 +34,9 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	l.MaxBytes = min(l.MaxBytes, 1<<30) // positions are 32 bits wide
+	if l.Elements <= 0 {
+		l.Elements = l.MaxBytes
+	}
 	return l
 }
 

@@ -97,6 +97,14 @@ func (e Element) Text() string {
 	return string(e.d.appendElementText(nil, e.n-1))
 }
 
+// AppendText appends what [Element.Text] returns, for texts too large to be copied twice.
+func (e Element) AppendText(dst []byte) []byte {
+	if e.n == 0 {
+		return dst
+	}
+	return e.d.appendElementText(dst, e.n-1)
+}
+
 func (d *Document) appendElementText(dst []byte, n int32) []byte {
 	t, self := d.tape, &d.tape.elements[n]
 	for i := self.first + 1; i < self.last; i++ {

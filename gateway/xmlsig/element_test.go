@@ -50,6 +50,9 @@ func TestElementText(t *testing.T) {
 			if got := e.Text(); got != tt.want {
 				t.Errorf("text %q, want %q", got, tt.want)
 			}
+			if got := string(e.AppendText([]byte("before "))); got != "before "+tt.want {
+				t.Errorf("appended %q, want %q", got, tt.want)
+			}
 			if got := e.HasText(); got != tt.has {
 				t.Errorf("has text %v, want %v", got, tt.has)
 			}

@@ -160,6 +160,8 @@ func TestScanKeepsTheConfiguredLimits(t *testing.T) {
 		{"one byte above the default", `<a>` + strings.Repeat("x", xmlsig.DefaultMaxBytes-6) + `</a>`, xmlsig.Limits{}, gateway.DocumentTooLarge},
 		{"two levels", `<a><b/></a>`, xmlsig.Limits{Depth: 2}, ""},
 		{"three levels", `<a><b><c/></b></a>`, xmlsig.Limits{Depth: 2}, gateway.DocumentLimit},
+		{"three elements", `<a><b/><b></b></a>`, xmlsig.Limits{Elements: 3}, ""},
+		{"four elements", `<a><b/><b></b><b/></a>`, xmlsig.Limits{Elements: 3}, gateway.DocumentLimit},
 		{"one attribute and one declaration", `<a b="" xmlns:c="urn:c"/>`, xmlsig.Limits{Attributes: 1, Namespaces: 1}, ""},
 		{"two attributes", `<a b="" c=""/>`, xmlsig.Limits{Attributes: 1}, gateway.DocumentLimit},
 		{"declarations that are out of scope again do not count", `<a>` + strings.Repeat(`<b xmlns:c="urn:c"></b><d xmlns:c="urn:c"/>`, 100) + `</a>`, xmlsig.Limits{Namespaces: 1}, ""},

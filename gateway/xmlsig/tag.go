@@ -64,6 +64,9 @@ func (s *scanner) startTag() error {
 	if len(s.open) >= s.limits.Depth {
 		return s.fail(gateway.DocumentLimit, start, "elements are nested too deeply")
 	}
+	if len(s.elements) >= s.limits.Elements {
+		return s.fail(gateway.DocumentLimit, start, "too many elements")
+	}
 	local, err := start+1, error(nil)
 	i := plainName(src, local)
 	if i == local || i == len(src) || src[i] == ':' || src[i] >= utf8.RuneSelf || class[src[local]]&nameStart == 0 {

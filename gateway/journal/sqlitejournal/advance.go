@@ -68,6 +68,7 @@ func (w *writing) advance(l journal.Lease, st journal.Step, events []byte, bodie
 	} else if n == 0 {
 		return journal.ErrLeaseLost // before any write: leased would have said so
 	}
+	w.under(at)
 	if st.State != l.Item.State {
 		w.count(l.Item.Shard, l.Item.State, -1)
 		w.count(l.Item.Shard, st.State, 1)

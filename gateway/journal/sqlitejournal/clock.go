@@ -21,17 +21,41 @@ func (s *Store) setBack(ctx context.Context, now time.Time, lease time.Duration)
 	if last != 0 && at >= last-clockStep.Microseconds() {
 		return nil
 	}
+	// Closed requests wait years for their retention: they are looked through only if something
+	// was really written under an instant that is still to come.
+	if s.latest.Load() <= at+latestStep.Microseconds() {
+		return nil
+	}
 	err := s.submit(ctx, func(w *writing) error {
-		if _, err := w.exec("UPDATE item SET wake = ? WHERE wake > ? AND leased = 0 AND updated > ?", at, at, at+clockStep.Microseconds()); err != nil {
+		if _, err := w.exec("UPDATE item SET wake = ? WHERE wake > ? AND leased = 0 AND (updated > ? OR pending > 0)", at, at, at+clockStep.Microseconds()); err != nil {
 			return err
 		}
 		// A lease that ends later than any can is held to the longest there is.
 		until := now.Add(lease).UnixMicro()
-		_, err := w.exec("UPDATE item SET wake = ? WHERE wake > ? AND leased = 1", until, until)
-		return err
+		if _, err := w.exec("UPDATE item SET wake = ? WHERE wake > ? AND leased = 1", until, until); err != nil {
+			return err
+		}
+		w.reset, w.latest = true, at
+		return nil
 	})
 	if err != nil {
 		s.claimed.CompareAndSwap(at, last) // the next look tries again
 	}
+	return err
+}
+
+// latestStep is how far instants may go past the one that the database remembers.
+const latestStep = 30 * time.Second
+
+// under notes an instant that something is written under.
+func (w *writing) under(at int64) { w.latest = max(w.latest, at) }
+
+// remember keeps the latest of them, about twice a minute. It is part of the transaction.
+func (w *writing) remember() error {
+	if !w.reset && w.latest <= w.s.latest.Load()+latestStep.Microseconds() {
+		w.latest = 0
+		return nil
+	}
+	_, err := w.exec("UPDATE heartbeat SET latest = ?", w.latest)
 	return err
 }

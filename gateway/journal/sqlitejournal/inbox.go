@@ -132,6 +132,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 			return engineError{err}
 		}
 		at := g.At.UnixMicro()
+		w.under(at)
 		if _, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, object); err != nil {
 			return err
 		}

@@ -58,8 +58,9 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		CREATE TABLE inbox (item INTEGER NOT NULL REFERENCES item(seq), key TEXT NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
 			place BLOB NOT NULL, consumed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, key)) STRICT;
 		DROP INDEX item_wake;
-		CREATE INDEX item_order ON item(citizen, service, shard, state);
 		CREATE INDEX item_due ON item(shard, leased, wake) WHERE wake IS NOT NULL;
+		ALTER TABLE heartbeat ADD COLUMN latest INTEGER NOT NULL DEFAULT 0;
+		UPDATE heartbeat SET latest = (SELECT coalesce(max(updated), 0) FROM item);
 		CREATE INDEX item_early ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
 		CREATE TABLE erasure (segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (segment, offset)) STRICT, WITHOUT ROWID;
 		UPDATE item SET wake = updated WHERE state = 'closed' AND wake IS NULL;`)

@@ -22,7 +22,6 @@ CREATE TABLE item (
   bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
-CREATE INDEX item_order   ON item(citizen, service, shard, state);
 CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 -- One citizen's requests that were not delivered yet: whom the order of acceptance concerns.
 CREATE INDEX item_early   ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
@@ -52,7 +51,8 @@ CREATE TABLE erasure (                 -- bodies that are gone, whose bytes are 
   PRIMARY KEY (segment, offset)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE heartbeat (
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  n   INTEGER NOT NULL
+  one    INTEGER PRIMARY KEY CHECK (one = 1),
+  n      INTEGER NOT NULL,
+  latest INTEGER NOT NULL DEFAULT 0    -- no instant written under lies more than half a minute after this
 ) STRICT;
-INSERT INTO heartbeat VALUES (1, 0);
+INSERT INTO heartbeat VALUES (1, 0, 0);

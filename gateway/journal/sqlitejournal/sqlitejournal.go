@@ -78,6 +78,7 @@ type Store struct {
 	stop  chan struct{} // closed to end the checkpoints
 
 	full    atomic.Bool  // less than MinFree is left
+	latest  atomic.Int64 // as the database remembers it; see clock.go
 	claimed atomic.Int64 // when the last Claim was made, by its caller's clock, in microseconds
 	tally   tally
 
@@ -103,6 +104,8 @@ type writing struct {
 	s       *Store
 	bodies  batch
 	changes []change // to the tally
+	latest  int64    // of the instants that something is written under
+	reset   bool     // latest goes back: the clock was set right
 }
 
 // engineError marks what fails a whole group.
@@ -254,6 +257,11 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.tally.apply(counts)
+	var latest int64
+	if err := s.read.QueryRow("SELECT latest FROM heartbeat").Scan(&latest); err != nil {
+		return fmt.Errorf("journal: open %s: %w", file, err)
+	}
+	s.latest.Store(latest)
 	if s.conn, err = s.write.Conn(background); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
@@ -425,12 +433,18 @@ func (s *Store) commit(group []*call) (err error) {
 			return e.error
 		}
 	}
+	if err := w.remember(); err != nil {
+		return err
+	}
 	if err := w.bodies.flush(); err != nil {
 		return err
 	}
 	s.buf = w.bodies.buf
 	if _, err = w.exec("COMMIT"); err == nil {
 		s.tally.apply(w.changes)
+		if w.latest != 0 {
+			s.latest.Store(w.latest)
+		}
 	}
 	return err
 }

@@ -338,7 +338,7 @@ func TestTheOrderOfACitizensRequestsIsFoundInAnIndex(t *testing.T) {
 		}
 		plan = append(plan, text)
 	}
-	if all := strings.Join(plan, "; "); !strings.Contains(all, "item_order (citizen=? AND service=? AND shard=? AND state=? AND rowid<?)") {
+	if all := strings.Join(plan, "; "); !strings.Contains(all, "USING INDEX item_early (citizen=? AND seq<?)") {
 		t.Errorf("the plan is %s", all)
 	}
 }

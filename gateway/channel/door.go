@@ -1,0 +1,345 @@
+// Package channel is the gateway's end of SHEP: the door at which portals and other gateways
+// call SyncChannel and AsyncChannel, and the outbox from which messages reach them.
+//
+// A citizen's request that comes here goes to the same desk as one at the REST door, and gets
+// the same receipt. The signature of the SOAP message is the transport's matter (SCE005 to
+// SCE007), those of citizen and provider inside it are the business's (SCE015 to SCE017): two
+// verdicts that never stand in for each other.
+package channel
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/trust"
+	"egov-gateway/gateway/verification"
+	"egov-gateway/gateway/xmlsig"
+)
+
+// Defaults of Config.
+const (
+	// DefaultWindow is how old a message may be by its own date. It may be FutureWindow ahead.
+	DefaultWindow = time.Hour
+	FutureWindow  = 10 * time.Minute
+	// DefaultInFlight bounds the bytes of all messages at hand. Each needs about four times its
+	// size while it is worked on.
+	DefaultInFlight = 64 << 20
+	// replays is how many message ids are remembered.
+	replays = 100_000
+)
+
+// A Desk admits requests and tells how they stand; [intake.Desk] is one.
+type Desk interface {
+	Take(ctx context.Context, s intake.Submission) (*intake.Admission, error)
+	Progress(ctx context.Context, portal, id string) (intake.Progress, error)
+	Document(ctx context.Context, portal, id, name string) ([]byte, error)
+}
+
+// Results takes a provider's signed steps and results; [dispatch.Counter] is one.
+type Results interface {
+	Take(ctx context.Context, provider, kind string, doc []byte) (fresh bool, err error)
+}
+
+// Verifier judges a transport certificate; [verification.Verifier] is one.
+type Verifier interface {
+	JudgeCertificate(ctx context.Context, c *trust.Certificate, w verification.Want) verification.Outcome
+}
+
+// Config is what a Door needs. All fields without a default are required.
+type Config struct {
+	Directory *Directory
+	Outbox    *Outbox
+	Desk      Desk
+	Results   Results
+	Journal   journal.Store
+	Verifier  Verifier
+	Key       *xmlsig.Key // signs answers to participants who sign
+	SenderID  string      // under which participants know this gateway
+	Texts     *message.Catalogue
+	Contracts fs.FS  // schemas.FS
+	BaseURL   string // how participants reach this gateway; stands in the WSDL
+
+	Window        time.Duration // 0 means DefaultWindow
+	MaxBytes      int           // of the largest message; 0 means DefaultMaxBytes
+	InFlight      int64         // bytes; 0 means DefaultInFlight
+	AllowGOST2004 bool          // accept transport signatures of GOST 34.310-2004
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+	// Observe, if set, is told how each message ended: "" is well.
+	Observe func(participant string, op shep.Operation, r gateway.Reason, took time.Duration)
+}
+
+// A Door serves the channels. It is safe for concurrent use.
+type Door struct {
+	c            Config
+	flight       flight
+	replay       *replay
+	certificates *xmlsig.CertificateCache
+}
+
+// New checks the configuration.
+func New(c Config) (*Door, error) {
+	if c.Directory == nil || c.Outbox == nil || c.Desk == nil || c.Results == nil || c.Journal == nil || c.Verifier == nil || c.Key == nil || c.SenderID == "" || c.Texts == nil || c.Contracts == nil || c.BaseURL == "" {
+		return nil, errors.New("channel: every field of Config without a default is required")
+	}
+	if c.Window == 0 {
+		c.Window = DefaultWindow
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = DefaultMaxBytes
+	}
+	if c.InFlight == 0 {
+		c.InFlight = DefaultInFlight
+	}
+	if c.InFlight < int64(c.MaxBytes)+2*piece {
+		return nil, errors.New("channel: InFlight must have room for one message of MaxBytes")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	return &Door{c: c, flight: flight{max: c.InFlight}, replay: newReplay(c.Window+FutureWindow, replays), certificates: xmlsig.NewCertificateCache(0)}, nil
+}
+
+// Register adds the door's routes to mux: SyncChannel, AsyncChannel, and the participant's end of
+// AsyncChannel, at which other gateways push.
+func (d *Door) Register(mux *http.ServeMux) {
+	for path, first := range map[string]shep.Operation{"/shep/sync": shep.SendMessage, "/shep/async": shep.AsyncSendMessage, "/shep/client": shep.AsyncSendMessage} {
+		mux.HandleFunc("POST "+path, d.post(strings.TrimPrefix(path, "/shep/"), first))
+		mux.HandleFunc("GET "+path, d.contract(strings.TrimPrefix(path, "/shep/")))
+	}
+}
+
+// offered says which operations an address has.
+func offered(address string, op shep.Operation) bool {
+	switch op {
+	case shep.SendMessage:
+		return address == "sync"
+	case shep.AsyncSendMessage:
+		return address == "async" || address == "client"
+	case shep.ChangeStatusNotification:
+		return address == "client"
+	}
+	return address == "async" && op != ""
+}
+
+// A call is one message at the door.
+type call struct {
+	*Door
+	address string
+	op      shep.Operation // before the message is read, that of its address
+	lang    gateway.Language
+	now     time.Time
+
+	claimed *Participant // who the message says sent it; for logs and metrics only
+	party   *Participant // nil until it is proven
+	service string       // code in the passports
+}
+
+func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		c := &call{Door: d, address: address, op: first, lang: message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh), now: d.c.Now().UTC()}
+		answer, err := c.run(r)
+		name := "none"
+		if c.claimed != nil {
+			name = c.claimed.Name
+		}
+		reason := gateway.ReasonOf(err)
+		if d.c.Observe != nil {
+			d.c.Observe(name, c.op, reason, time.Since(start))
+		}
+		if err != nil {
+			d.c.Log.Info("refused", "door", "shep", "participant", name, "operation", string(c.op), "reason", string(reason), "error", err)
+			answer = c.fault(err)
+		}
+		c.reply(w, answer, reason)
+	}
+}
+
+func (c *call) run(r *http.Request) (shep.Payload, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "text/xml" && kind != "application/xml" {
+		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml")
+	}
+	body, reserved, err := c.flight.read(r, c.c.MaxBytes)
+	defer func() { c.flight.release(reserved) }()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, gateway.Errorf(gateway.BodyEmpty, "a SOAP envelope is expected")
+	}
+	opened, err := shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.known, Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
+	if err != nil {
+		return nil, err
+	}
+	op := shep.OperationOf(opened.Payload)
+	if !offered(c.address, op) {
+		return nil, malformed("the operation is not offered at this address")
+	}
+	c.op = op
+	h := headerOf(opened.Payload)
+	if err := c.identify(r.Context(), h, opened.Signer, len(body)); err != nil {
+		return nil, err
+	}
+	if err := c.fresh(h); err != nil {
+		return nil, err
+	}
+	if h.service != "" {
+		var ok bool
+		if c.service, ok = c.party.Services[h.service]; !ok {
+			return nil, gateway.Errorf(gateway.ServiceUnknown, "this sender has no service of that id")
+		}
+	}
+	if h.once != "" && !c.replay.fits(c.party.Name+"\x00"+h.once, h.content, c.now) {
+		return nil, gateway.Errorf(gateway.ReplayConflict, "the message id was used before with other data")
+	}
+	return c.perform(r.Context(), opened.Payload)
+}
+
+func (c *call) perform(ctx context.Context, p shep.Payload) (shep.Payload, error) {
+	switch p := p.(type) {
+	case *shep.Message:
+		return c.sendMessage(ctx, p)
+	case *shep.AsyncMessage:
+		return c.asyncMessage(ctx, p)
+	case *shep.MessagesQuery:
+		return c.getMessages(ctx, p)
+	case *shep.DeliveryNotification:
+		return c.confirm(ctx, p)
+	case *shep.StatusQuery:
+		return c.messageStatus(ctx, p)
+	case *shep.StatusChange:
+		return c.statusChanged(p)
+	}
+	return nil, malformed("the operation is unknown")
+}
+
+// identify finds the participant and lets it prove itself, by password, signature or both.
+func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate, size int) error {
+	p := c.c.Directory.find(h.sender.ID, signer)
+	if p == nil {
+		return gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown")
+	}
+	c.claimed = p
+	if p.signs() {
+		if signer == nil {
+			return gateway.Errorf(gateway.TransportMissing, "this sender signs its messages")
+		}
+		if err := c.judge(ctx, p, signer); err != nil {
+			return err
+		}
+	}
+	if !p.passwordHolds(h.sender.Password) {
+		return gateway.Errorf(gateway.PortalUnauthenticated, "the sender's password is wrong")
+	}
+	c.party = p
+	if size > p.MaxBytes {
+		return errTooLarge(p.MaxBytes)
+	}
+	if !c.c.Directory.buckets[p.Name].take(c.now) {
+		return gateway.Errorf(gateway.PortalLimit, "more than %v messages a second", p.Rate)
+	}
+	return nil
+}
+
+// judge is the transport's verdict on a signer.
+func (c *call) judge(ctx context.Context, p *Participant, signer *trust.Certificate) error {
+	for _, pinned := range p.Certificates {
+		if !signer.Equal(pinned) {
+			continue
+		}
+		if !signer.ValidAt(c.now) {
+			return gateway.Errorf(gateway.TransportStale, "the signer's certificate is outside its validity")
+		}
+		return nil
+	}
+	if p.Organisation.IsZero() {
+		return gateway.Errorf(gateway.TransportWrong, "the signer is not this sender")
+	}
+	out := c.c.Verifier.JudgeCertificate(ctx, signer, verification.Want{At: c.now, Purpose: trust.PurposeInformationSystem, Organisation: p.Organisation})
+	err := out.Verdict.Err()
+	switch r := gateway.ReasonOf(err); {
+	case err == nil || r.Class() != gateway.Permanent:
+		return err
+	case r == gateway.CertificateExpired || r == gateway.CertificateNotYetValid || r == gateway.IssuerExpired:
+		return gateway.Errorf(gateway.TransportStale, "%w", err)
+	default:
+		return gateway.Errorf(gateway.TransportWrong, "%w", err)
+	}
+}
+
+// fresh wants a date inside the window, where the message has one.
+func (c *call) fresh(h header) error {
+	if h.date.IsZero() {
+		return nil
+	}
+	if age := c.now.Sub(h.date); age > c.c.Window || -age > FutureWindow {
+		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
+	}
+	return nil
+}
+
+// reply writes the answer. A client's mistake is a fault under status 200, which every SOAP
+// stack reads (WS-I Basic Profile R1107); 500 is kept for troubles of our own, so that the
+// operator's alert on it means what it says. Other statuses make common stacks hide the fault.
+func (c *call) reply(w http.ResponseWriter, answer shep.Payload, reason gateway.Reason) {
+	doc, err := shep.Encode(answer)
+	if err == nil && c.party != nil && c.party.signs() {
+		doc, err = shep.Seal(doc, c.c.Key)
+	}
+	if err != nil {
+		c.c.Log.Error("write an answer", "operation", string(c.op), "error", err)
+		reason = gateway.Internal
+		doc, _ = shep.Encode(c.fault(gateway.Errorf(gateway.Internal, "write the answer")))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/xml; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	status := http.StatusOK
+	if reason != "" && reason.Class() != gateway.Permanent {
+		h.Set("Retry-After", strconv.Itoa(int(intake.RetryAfter/time.Second)))
+		if reason != gateway.PortalLimit {
+			status = http.StatusInternalServerError
+		}
+	}
+	if reason == gateway.BodyTooLarge || reason == gateway.BodyTruncated || reason == gateway.Overload {
+		h.Set("Connection", "close") // what was not read is not waited for
+	}
+	w.WriteHeader(status)
+	w.Write(doc) //nolint:errcheck // the client may be gone; it repeats and gets the same receipt
+}
+
+// fault says in the contract's words what a refusal is. errorData holds the reason and, for a
+// client's mistake, its detail; each fault of a form is a subError.
+func (c *call) fault(err error) *shep.Fault {
+	p := intake.ProblemOf(c.c.Texts, c.lang, err)
+	code, session := shep.CodeOf(p.Reason), shep.NewSession()
+	data := string(p.Reason)
+	if p.Detail != "" {
+		data += ": " + p.Detail
+	}
+	info := &shep.ErrorInfo{Code: code, Message: p.Title, Data: data, Date: c.now, SessionID: session}
+	for at, i := info, 0; i < min(len(p.Faults), 7); i++ {
+		f := p.Faults[i]
+		at.SubError = &shep.ErrorInfo{Code: code, Message: f.Title, Data: f.Path + " " + f.Rule, Date: c.now}
+		at = at.SubError
+	}
+	return &shep.Fault{Operation: c.op, Code: code, String: p.Title, Info: info}
+}

@@ -1,0 +1,185 @@
+package channel
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/trust"
+)
+
+// Defaults of a Participant.
+const (
+	DefaultRate     = 50       // messages a second
+	DefaultMaxBytes = 15 << 20 // of one message: what SHEP carries
+)
+
+// A Participant is an information system that speaks SHEP with the gateway: a portal, or another
+// gateway. Password, Certificates and Organisation are ways to know it; all that are set must
+// hold, and one has to be set.
+type Participant struct {
+	Name     string // a metrics label, and the name of its queue; required
+	SenderID string // as SHEP's register has it; required
+
+	// PasswordSHA256 is the SHA-256 of the sender's password, which itself is never kept.
+	PasswordSHA256 [32]byte
+	// Certificates are pinned: one of them must have signed the message.
+	Certificates []*trust.Certificate
+	// Organisation's information systems may sign, with any certificate that a trusted CA issued.
+	Organisation gateway.BIN
+
+	// Services are the ids of SHEP's register under which it may send, each with the code of the
+	// service in the passports.
+	Services map[string]string
+	// Portals are those it may speak for, as in the form's element "portal". None means its Name.
+	Portals []string
+	// Gateway says that it is a gateway, which may relay what it accepted from its portals.
+	Gateway bool
+	// Providers are those reached through it, whose steps and results it hands over.
+	Providers []string
+
+	// Rate bounds its messages, per second; it may send twice as many at once. 0 means [DefaultRate].
+	Rate float64
+	// MaxBytes bounds one message. 0 means [DefaultMaxBytes].
+	MaxBytes int
+	// Push carries messages to it; nil leaves them until it asks (PULL).
+	Push *shep.AsyncClient
+	// Fetch asks a gateway, every FetchEvery, for what it holds for this one; nil lets it push.
+	Fetch      *shep.AsyncClient
+	FetchEvery time.Duration
+}
+
+// signs reports whether the participant's messages must be signed; it then gets signed answers.
+func (p *Participant) signs() bool { return len(p.Certificates) > 0 || !p.Organisation.IsZero() }
+
+// serviceID is the id under which SHEP's register has a service of this participant.
+func (p *Participant) serviceID(code string) string {
+	best := ""
+	for id, c := range p.Services {
+		if c == code && (best == "" || id < best) {
+			best = id
+		}
+	}
+	return best
+}
+
+// A Directory holds the configured participants. It is safe for concurrent use.
+type Directory struct {
+	all      []*Participant
+	bySender map[string]*Participant
+	byPortal map[string]*Participant
+	known    []*trust.Certificate
+	buckets  map[string]*bucket
+}
+
+// NewDirectory checks that every participant can be told apart and recognised.
+func NewDirectory(all []Participant) (*Directory, error) {
+	d := &Directory{bySender: map[string]*Participant{}, byPortal: map[string]*Participant{}, buckets: map[string]*bucket{}}
+	for _, p := range all {
+		if p.Name == "" || p.SenderID == "" {
+			return nil, errors.New("channel: a participant needs Name and SenderID")
+		}
+		if p.PasswordSHA256 == [32]byte{} && !p.signs() {
+			return nil, fmt.Errorf("channel: the participant %s needs a password, a certificate or an organisation", p.Name)
+		}
+		if d.bySender[p.SenderID] != nil || d.buckets[p.Name] != nil {
+			return nil, fmt.Errorf("channel: the participant %s stands twice, or its sender id does", p.Name)
+		}
+		if p.Rate == 0 {
+			p.Rate = DefaultRate
+		}
+		if p.MaxBytes == 0 {
+			p.MaxBytes = DefaultMaxBytes
+		}
+		if len(p.Portals) == 0 && len(p.Providers) == 0 {
+			p.Portals = []string{p.Name}
+		}
+		for _, name := range p.Portals {
+			if d.byPortal[name] != nil {
+				return nil, fmt.Errorf("channel: %s and %s both speak for the portal %s", d.byPortal[name].Name, p.Name, name)
+			}
+			d.byPortal[name] = &p
+		}
+		d.all, d.bySender[p.SenderID], d.known = append(d.all, &p), &p, append(d.known, p.Certificates...)
+		d.buckets[p.Name] = &bucket{rate: p.Rate, left: max(1, 2*p.Rate)}
+	}
+	return d, nil
+}
+
+// Queues names the shards of the journal in which messages to participants wait.
+func (d *Directory) Queues() []string {
+	var all []string
+	for _, p := range d.all {
+		all = append(all, queue(p))
+	}
+	return all
+}
+
+// queue is the shard of the journal that holds a participant's messages.
+func queue(p *Participant) string { return "shep:" + p.Name }
+
+// of returns the participant whose queue it is.
+func (d *Directory) of(shard string) *Participant {
+	for _, p := range d.all {
+		if queue(p) == shard {
+			return p
+		}
+	}
+	return nil
+}
+
+// find returns the participant that claims to have sent a message. Without a sender id the
+// signer is asked for.
+func (d *Directory) find(senderID string, signer *trust.Certificate) *Participant {
+	if senderID != "" {
+		return d.bySender[senderID]
+	}
+	if signer == nil {
+		return nil
+	}
+	for _, p := range d.all {
+		if slices.ContainsFunc(p.Certificates, signer.Equal) {
+			return p
+		}
+	}
+	return nil
+}
+
+// passwordHolds compares in constant time; a participant without a password needs none.
+func (p *Participant) passwordHolds(password string) bool {
+	if p.PasswordSHA256 == [32]byte{} {
+		return true
+	}
+	sum := sha256.Sum256([]byte(password))
+	return subtle.ConstantTimeCompare(sum[:], p.PasswordSHA256[:]) == 1
+}
+
+// A bucket fills with rate tokens a second, up to two seconds' worth.
+type bucket struct {
+	rate float64
+
+	mu   sync.Mutex // guards left and at
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.at.IsZero() && now.After(b.at) {
+		b.left = math.Min(b.left+now.Sub(b.at).Seconds()*b.rate, max(1, 2*b.rate))
+	}
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
