@@ -51,6 +51,7 @@ type plan struct {
 	broken   string        // a control: what the journal of the gateways does wrong
 	open     int           // requests on the way at most; 0 means 300
 	slow     time.Duration // each provider's answer takes that long
+	rest     int           // milliseconds between two faults of one row, on average; 0 means 200
 }
 
 // An accepted request is what the portal knows of it.
@@ -129,6 +130,9 @@ func newCampaign(t testing.TB, p plan) *campaign {
 	if p.open == 0 {
 		p.open = 300
 	}
+	if p.rest == 0 {
+		p.rest = 200
+	}
 	c := &campaign{plan: p, t: t, net: map[string]*proxy{}, acks: map[gateway.RequestID]*accepted{}, byDoc: map[string]*accepted{},
 		findings: map[string][]string{}, faults: map[string]int{}, answers: map[string]int{}, started: time.Now()}
 	dir := t.TempDir()
@@ -155,7 +159,9 @@ func newCampaign(t testing.TB, p plan) *campaign {
 	c.net["providers"] = newProxy(t, "127.0.0.1:0", ln.Addr().String())
 	c.net["sources"] = newProxy(t, "127.0.0.1:0", ln.Addr().String())
 	if p.store == "redis" {
+		disk := c.ownDisk(filepath.Join(dir, "redis"))
 		c.redis = newRedisServer(t, filepath.Join(dir, "redis"), "always")
+		c.redis.disk = disk
 		c.net["redis"] = newProxy(t, "127.0.0.1:0", c.redis.address)
 	}
 	var doors []string
@@ -271,8 +277,11 @@ type portalStream struct {
 func portalStreams() (all []portalStream) {
 	for n := 1; n <= 8; n++ {
 		citizen := fmt.Sprintf("citizen-%02d", n)
-		all = append(all, portalStream{citizen, petropavl, true}, portalStream{citizen, taraz, false})
-		if n <= 2 {
+		all = append(all, portalStream{citizen, petropavl, true})
+		if n <= 4 { // with records from six state systems
+			all = append(all, portalStream{citizen, taraz, false})
+		}
+		if n <= 2 { // and with documents
 			all = append(all, portalStream{citizen, petropavl, false})
 		}
 	}
