@@ -154,3 +154,28 @@ func TestCrashCampaign(t *testing.T) {
 		})
 	}
 }
+
+// What campaigns have found, with the faults and the seeds that showed it. Nobody moves the
+// clocks here: the work must be done in the time that it needs.
+func TestCrashRegressions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: the crash campaign takes a minute; it runs without")
+	}
+	for _, tt := range []struct {
+		name string
+		seed uint64
+		plan plan
+	}{
+		{"a clock that was an hour ahead for a second put all work to sleep for an hour", 60206216532, plan{store: "sqlite", gateways: 1, machine: []string{"clock-jump"}}},
+		{"no request reached a provider for a minute after Redis was restarted", 819512530658, plan{store: "redis", gateways: 2, machine: []string{"redis-kill"}}},
+		{"a gateway that did not reach Redis at its start was not started again", 533228952655, plan{store: "redis", gateways: 1, machine: []string{"kill"}, world: []string{"network-refuses"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // mostly they wait
+			p := tt.plan
+			p.seed, p.length, p.drain, p.open, p.patient = tt.seed, 5*time.Second, 40*time.Second, 60, true
+			c := newCampaign(t, p)
+			c.finished(t, c.run())
+		})
+	}
+}
