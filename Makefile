@@ -48,7 +48,7 @@ check: trace
 # Nothing acknowledged is lost or done twice: real gateways, a portal that repeats itself, faults
 # at random instants for CRASH_TIME in all, then losses of power and the controls. The record is
 # gateway/journal/CAMPAIGN.md; every run adds its lines to bin/crash.jsonl. make test runs it all in the small.
-CRASH_TIME   ?= 8m
+CRASH_TIME   ?= 10m
 POWER_ROUNDS ?= 40
 SEED         ?= 0
 crash: deps

@@ -49,7 +49,7 @@ type plan struct {
 	machine  []string      // kinds of faults of the machines, one after the other
 	world    []string      // kinds of faults of network and world, beside them
 	broken   string        // a control: what the journal of the gateways does wrong
-	open     int           // requests on the way at most; 0 means 300
+	open     int           // undelivered requests at most; 0 means 300
 	patient  bool          // the clocks are left alone until all work is done
 	slow     time.Duration // each provider's answer takes that long
 	rest     int           // milliseconds between two faults of one row, on average; 0 means 200
@@ -213,7 +213,7 @@ func (c *campaign) configure(n int) (file, admin, door string, err error) {
 	}
 	conf.Listen, conf.Admin, conf.Schemas, conf.Log, conf.Data = door, admin, "schemas", "warn", fmt.Sprintf("data-%d", n)
 	if c.redis != nil {
-		conf.Journal = JournalConfig{Redis: Addresses{"redis://" + c.net["redis"].address()}, Archive: "archive"}
+		conf.Journal = JournalConfig{Redis: Addresses{"redis://" + c.net["redis"].address()}, Archive: "archive", Settle: Duration(2 * time.Second)}
 		conf.Attachments = "attachments"
 	}
 	conf.Pipeline = Pipeline{Lease: Duration(campaignLease)}
@@ -297,7 +297,7 @@ func (c *campaign) portal(stream int, s portalStream, dice *rand.Rand) {
 		return
 	}
 	for n := 0; c.running.Load(); n++ {
-		for c.running.Load() && c.onTheWay() >= c.open {
+		for c.running.Load() && c.undelivered() >= c.open {
 			time.Sleep(10 * time.Millisecond)
 		}
 		d := c.l.draft(s.citizen, s.territory)
@@ -333,6 +333,16 @@ func (c *campaign) portal(stream int, s portalStream, dice *rand.Rand) {
 	}
 }
 
+// undelivered are the acknowledged requests that no provider has yet.
+func (c *campaign) undelivered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tap.mu.Lock()
+	defer c.tap.mu.Unlock()
+	return len(c.acks) - len(c.tap.arrived)
+}
+
+// onTheWay are the acknowledged requests of whose end the portal was not told yet.
 func (c *campaign) onTheWay() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

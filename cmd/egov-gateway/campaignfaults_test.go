@@ -384,7 +384,11 @@ var machineFaults = map[string]fault{
 		m.setClock()
 		d := pause(dice, 300, 1500)
 		m.jump = 0
-		m.setClock()
+		if c.redis != nil && was > 0 {
+			// In Redis the work that was put off under the wrong clock sleeps until its hour comes.
+			c.l.clock.HopTo(c.l.clock.Now().Add(was))
+		}
+		c.setClocks()
 		return fmt.Sprintf("gateway %d by %v for %v", m.n, was, d)
 	},
 }

@@ -22,7 +22,7 @@ var (
 	crashTime    = flag.Duration("crash.time", 0, "length of the crash campaign; 0 means the short one")
 	crashSeed    = flag.Uint64("crash.seed", 0, "seed of the crash campaign; 0 takes one from the clock")
 	crashKinds   = flag.String("crash.kinds", "", "only these kinds of faults, with commas between; empty means all, none none")
-	crashOpen    = flag.Int("crash.open", 0, "requests on the way at most; 0 means 300")
+	crashOpen    = flag.Int("crash.open", 0, "undelivered requests at most; 0 means 300")
 	crashReports = flag.String("crash.reports", "", "file to which reports are appended, a line of JSON each")
 )
 
@@ -42,9 +42,13 @@ func runHooked(args []string, text string, stdout, stderr io.Writer) int {
 		}
 	}
 	read()
+	parent := os.Getppid()
 	go func() {
 		for range time.Tick(20 * time.Millisecond) {
 			read()
+			if os.Getppid() != parent {
+				os.Exit(exitFailed) // the test is gone
+			}
 		}
 	}()
 	now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())).Round(0) }
