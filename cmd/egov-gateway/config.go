@@ -131,12 +131,15 @@ type Sources struct {
 
 // Source is one state information system behind SHEP.
 type Source struct {
-	URL          string   `yaml:"url"`
-	ServiceID    string   `yaml:"service_id"`
-	SenderID     string   `yaml:"sender_id"`
-	PasswordFile string   `yaml:"password_file"`
-	RouteID      string   `yaml:"route_id"`
-	PublicKey    string   `yaml:"public_key"` // gbdfl only
+	URL          string `yaml:"url"`
+	ServiceID    string `yaml:"service_id"`
+	SenderID     string `yaml:"sender_id"`
+	PasswordFile string `yaml:"password_file"`
+	RouteID      string `yaml:"route_id"`
+	PublicKey    string `yaml:"public_key"` // gbdfl only
+	// Certificates are pinned: questions are signed with the gateway's key, and one of these must
+	// have signed the answer. Empty: neither is signed.
+	Certificates []string `yaml:"certificates"`
 	Timeout      Duration `yaml:"timeout"`
 }
 

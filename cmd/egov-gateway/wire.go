@@ -413,7 +413,15 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 		if err != nil {
 			return err
 		}
-		src, err := make(register.Config{URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
+		partners, err := b.c.certificates("sources."+name+".certificates", c.Certificates)
+		if err != nil {
+			return err
+		}
+		var key *xmlsig.Key
+		if len(partners) > 0 {
+			key = b.key
+		}
+		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
 			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.m.call}, Now: b.now})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
