@@ -79,26 +79,27 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	var got struct {
-		SyncStatus  string   `json:"sync_status"`
-		SyncSession string   `json:"sync_session"`
-		SyncReceipt string   `json:"sync_receipt"`
-		SyncID      string   `json:"sync_id"`
-		SyncState   string   `json:"sync_state"`
-		SyncResult  string   `json:"sync_result"`
-		Fault       []string `json:"fault"`
-		PullID      string   `json:"pull_id"`
-		PullChain   string   `json:"pull_chain"`
-		PullState   string   `json:"pull_state"`
-		PullTypes   []string `json:"pull_types"`
-		PullResult  string   `json:"pull_result"`
-		AfterResend int      `json:"pull_after_resend"`
-		AfterTaken  *int     `json:"pull_after_confirmation"`
-		PushID      string   `json:"push_id"`
-		PushTypes   []string `json:"push_types"`
-		PushChains  []string `json:"push_chains"`
-		PushChain   string   `json:"push_chain"`
-		PushResult  string   `json:"push_result"`
-		Verified    int      `json:"push_verified"`
+		SyncStatus  string     `json:"sync_status"`
+		SyncSession string     `json:"sync_session"`
+		SyncReceipt string     `json:"sync_receipt"`
+		SyncID      string     `json:"sync_id"`
+		SyncState   string     `json:"sync_state"`
+		SyncResult  string     `json:"sync_result"`
+		Fault       []string   `json:"fault"`
+		PullID      string     `json:"pull_id"`
+		PullChain   string     `json:"pull_chain"`
+		PullState   string     `json:"pull_state"`
+		PullTypes   []string   `json:"pull_types"`
+		PullResult  string     `json:"pull_result"`
+		AfterResend int        `json:"pull_after_resend"`
+		AfterTaken  *int       `json:"pull_after_confirmation"`
+		PushID      string     `json:"push_id"`
+		PushTypes   []string   `json:"push_types"`
+		PushChains  []string   `json:"push_chains"`
+		PushChain   string     `json:"push_chain"`
+		PushResult  string     `json:"push_result"`
+		Verified    int        `json:"push_verified"`
+		Changed     [][]string `json:"push_changed"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -122,6 +123,9 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	}
 	if got.PushChain != shep.Chain(gateway.RequestID(got.PushID)) || !slices.Equal(got.PushChains, []string{got.PushChain}) || got.PushResult != document(got.PushID, gateway.BodyResult) || got.Verified < len(got.PushTypes)+1 {
 		t.Errorf("AsyncChannel, pushed: %+v", got)
+	}
+	if len(got.Changed) != 1 || !slices.Equal(got.Changed[0], []string{got.PushID, "DELIVERED"}) {
+		t.Errorf("told of the delivery: %q", got.Changed)
 	}
 	for how, types := range map[string][]string{"fetched": got.PullTypes, "pushed": got.PushTypes} {
 		if n := len(types); n < 2 || types[n-1] != "RESPONSE" || slices.Index(types, "RESPONSE") != n-1 || types[0] != "NOTIFICATION" {

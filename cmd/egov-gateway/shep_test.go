@@ -327,6 +327,14 @@ func TestAsyncChannelPush(t *testing.T) {
 	if portal.away != 0 || len(portal.got) < 2 {
 		t.Fatalf("%d messages, %d times away", len(portal.got), portal.away)
 	}
+	if len(portal.changed) == 0 {
+		t.Error("not told of the delivery")
+	}
+	for _, s := range portal.changed { // more than once only when a lease ends under way: the clock hops by days
+		if s.MessageID != receipt.ID || s.State != shep.Delivered || s.NotificationID != portal.changed[0].NotificationID {
+			t.Errorf("told of the delivery: %+v", s)
+		}
+	}
 	for i, m := range portal.got {
 		if m.CorrelationID != receipt.CorrelationID || m.Sender.ID != "egov-gateway" || (m.Type == shep.TypeResponse) != (i == len(portal.got)-1) {
 			t.Errorf("message %d is %s of chain %s", i+1, m.Type, m.CorrelationID)
@@ -339,9 +347,10 @@ type pushed struct {
 	t *testing.T
 	l *lab
 
-	mu   sync.Mutex // guards all below
-	away int        // so many more times
-	got  []*shep.AsyncMessage
+	mu      sync.Mutex // guards all below
+	away    int        // so many more times
+	got     []*shep.AsyncMessage
+	changed []*shep.StatusChange
 }
 
 func (p *pushed) responses() (n int) {
@@ -369,9 +378,14 @@ func (p *pushed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.t.Errorf("a push that is not signed by the gateway: %v", err)
 		return
 	}
+	w.Header().Set("Content-Type", "text/xml")
+	if s, ok := opened.Payload.(*shep.StatusChange); ok {
+		p.changed = append(p.changed, s)
+		w.Write(p.l.envelope(p.t, "system-portal", &shep.StatusChangeReceipt{Date: p.l.clock.Now(), SessionID: s.SessionID})) //nolint:errcheck // the gateway repeats
+		return
+	}
 	m := opened.Payload.(*shep.AsyncMessage)
 	p.got = append(p.got, m)
-	w.Header().Set("Content-Type", "text/xml")
 	w.Write(p.l.envelope(p.t, "system-portal", &shep.AsyncReceipt{ID: m.ID, CorrelationID: m.CorrelationID, Date: p.l.clock.Now()})) //nolint:errcheck // the gateway repeats
 }
 

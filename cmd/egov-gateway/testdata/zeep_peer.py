@@ -121,16 +121,22 @@ def pull(job, out):
 def push(job, out):
     wsse = Signed(job)
     contract = client(job["base"] + "/shep/client?wsdl")
-    operation = next(iter(contract.wsdl.services.values())).ports["AsyncChannelClientHttpPort"].binding.get("sendMessage")
-    got = []
+    binding = next(iter(contract.wsdl.services.values())).ports["AsyncChannelClientHttpPort"].binding
+    got, changed = [], []
 
     class Participant(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             envelope = etree.fromstring(self.rfile.read(int(self.headers["Content-Length"])))
             wsse.verify(envelope)
+            operation = binding.get(etree.QName(envelope.find("{*}Body")[0]).localname)
             request = operation.input.deserialize(envelope)
-            got.append(request)
-            answer = operation.output.serialize(response={"messageId": request.messageInfo.messageId, "correlationId": request.messageInfo.correlationId, "responseDate": now()})
+            if operation.name == "sendMessage":
+                got.append(request)
+                response = {"messageId": request.messageInfo.messageId, "correlationId": request.messageInfo.correlationId, "responseDate": now()}
+            else:
+                changed.append(request.notification)
+                response = {"responseDate": now(), "sessionId": request.sessionId}
+            answer = operation.output.serialize(response=response)
             signed, _ = wsse.apply(answer.content, {})
             body = etree.tostring(signed)
             self.send_response(200)
@@ -155,6 +161,7 @@ def push(job, out):
     out["push_chains"] = sorted({m.messageInfo.correlationId for m in got})
     out["push_chain"] = receipt.correlationId
     out["push_result"] = got[-1].messageData.data
+    out["push_changed"] = [[n.messageId, n.messageState] for n in changed]
 
 
 def main():
