@@ -113,9 +113,19 @@ type Provider struct {
 	TokenFile string `yaml:"token_file"`
 	// CallbackTokenFile holds the token by which the gateway knows the provider.
 	CallbackTokenFile string `yaml:"callback_token_file"`
-	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed.
+	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed, and
+	// Retry if the defaults do not do.
 	Region  string   `yaml:"region"`
 	Timeout Duration `yaml:"timeout"`
+	Retry   Retry    `yaml:"retry"`
+}
+
+// Retry is how long the gateway tries by itself before it asks an operator.
+type Retry struct {
+	// Attempts of one step before the request is parked. 0 means 500.
+	Attempts int `yaml:"attempts"`
+	// Longest rest between two of them. 0 means 15m.
+	Longest Duration `yaml:"longest"`
 }
 
 // Sources are the state information systems.

@@ -189,26 +189,46 @@ func (c *journalStuckCmd) Run(out streams) error {
 
 type journalRedriveCmd struct {
 	dataFlag
-	IDs []string `arg:"" name:"id" help:"Request ids."`
+	IDs      []string `arg:"" optional:"" name:"id" help:"Request ids."`
+	All      bool     `help:"All parked requests that --provider and --reason leave."`
+	Provider string   `placeholder:"ID" help:"With --all: only those of this provider."`
+	Reason   string   `placeholder:"REASON" help:"With --all: only those that were parked for this reason, like provider.rejected."`
+	DryRun   bool     `help:"Only list them."`
 }
 
 func (c *journalRedriveCmd) Run(out streams) error {
+	if c.All == (len(c.IDs) > 0) {
+		return usage(out, "name requests, or give --all")
+	}
 	a, err := c.attach()
 	if err != nil {
 		return err
 	}
 	defer a.Close()
+	var ids []gateway.RequestID
 	for _, s := range c.IDs {
 		id, err := gateway.ParseRequestID(s)
 		if err != nil {
 			return usage(out, "%s: %v", s, gateway.DetailOf(err))
 		}
+		ids = append(ids, id)
+	}
+	if c.All {
+		if ids, err = c.parked(context.Background(), a); err != nil {
+			return err
+		}
+	}
+	for _, id := range ids {
 		it, err := a.Get(context.Background(), id)
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
 		if it.State != gateway.StateParked {
 			return fmt.Errorf("%s is %s, not parked", id, it.State)
+		}
+		if c.DryRun {
+			fmt.Fprintln(out.out, id, it.Provider, cardOf(it).Reason)
+			continue
 		}
 		// The version makes the order once-only: the same order twice for one parking is one.
 		g := journal.Signal{Key: fmt.Sprintf("redrive/%d", it.Version), Kind: pipeline.SignalRedrive, At: time.Now().UTC()}
@@ -218,6 +238,34 @@ func (c *journalRedriveCmd) Run(out streams) error {
 		fmt.Fprintln(out.out, id, "set going again")
 	}
 	return nil
+}
+
+// parked selects the parked requests that the flags leave.
+func (c *journalRedriveCmd) parked(ctx context.Context, a operated) (ids []gateway.RequestID, err error) {
+	for cursor := ""; ; {
+		page, next, err := a.List(ctx, journal.Query{State: gateway.StateParked, Cursor: cursor, Limit: 500})
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range page {
+			if c.Provider != "" && it.Provider != c.Provider {
+				continue
+			}
+			if c.Reason != "" {
+				full, err := a.Get(ctx, it.ID)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", it.ID, err)
+				}
+				if string(cardOf(full).Reason) != c.Reason {
+					continue
+				}
+			}
+			ids = append(ids, it.ID)
+		}
+		if cursor = next; cursor == "" {
+			return ids, nil
+		}
+	}
 }
 
 type journalBackupCmd struct {

@@ -49,7 +49,20 @@ func TestJournalCommands(t *testing.T) {
 	if err := l.world.SetFaults("petropavl"); err != nil {
 		t.Fatal(err)
 	}
-	command(0, "redrive", "--data", data, string(r.ID))
+	command(exitUsage, "redrive", "--data", data)
+	if out := command(0, "redrive", "--data", data, "--all", "--provider", "taraz"); out != "" {
+		t.Errorf("redrive of another provider's: %s", out)
+	}
+	if out := command(0, "redrive", "--data", data, "--all", "--reason", "internal"); out != "" {
+		t.Errorf("redrive for another reason: %s", out)
+	}
+	if out := command(0, "redrive", "--data", data, "--all", "--provider", "petropavl", "--reason", "provider.rejected", "--dry-run"); !strings.Contains(out, string(r.ID)) {
+		t.Errorf("dry run: %s", out)
+	}
+	if out := command(0, "show", "--data", data, string(r.ID), "--json"); !strings.Contains(out, `"state":"parked"`) {
+		t.Errorf("after the dry run: %s", out)
+	}
+	command(0, "redrive", "--data", data, "--all", "--provider", "petropavl", "--reason", "provider.rejected")
 	l.svc.engine.Kick()
 	p := l.await(t, r.ID, closed)
 	if p.Result == nil {

@@ -141,7 +141,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered,
+	budgets := map[string]pipeline.Budget{}
+	for _, p := range c.Providers {
+		budgets[p.ID] = pipeline.Budget{Attempts: p.Retry.Attempts, Longest: time.Duration(p.Retry.Longest)}
+	}
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
 		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,8 @@ const (
 	DefaultPoll        = 200 * time.Millisecond
 	DefaultBackoff     = time.Second
 	DefaultMaxBackoff  = 15 * time.Minute
-	DefaultMaxAttempts = 60
+	// DefaultAttempts lets a provider be away for about two and a half days.
+	DefaultAttempts = 500
 )
 
 // A Step does the work of one state. Run gets the item under a lease and returns its next
@@ -51,13 +52,22 @@ type Config struct {
 	Lease time.Duration
 	// Poll is the longest rest between two looks for due work. 0 means DefaultPoll.
 	Poll time.Duration
-	// MaxAttempts is how often a step is tried before the item is parked. 0 means DefaultMaxAttempts.
-	MaxAttempts int
+	// Budgets say, by provider, how often and how slowly a step is tried before the item is
+	// parked; a provider without one, and a zero field, has the defaults.
+	Budgets map[string]Budget
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
 	// Observe, if set, is told of every step run: its name, the Reason it ended with ("" for success), and how long it took.
 	Observe func(step, shard string, r gateway.Reason, took time.Duration)
+}
+
+// A Budget bounds the tries of one step.
+type Budget struct {
+	// Attempts is how often the step is tried. 0 means DefaultAttempts.
+	Attempts int
+	// Longest is the longest rest between two tries. 0 means DefaultMaxBackoff.
+	Longest time.Duration
 }
 
 // An Engine works until its context ends.
@@ -75,7 +85,6 @@ func New(c Config) (*Engine, error) {
 	setDefault(&c.Workers, DefaultWorkers)
 	setDefault(&c.Lease, DefaultLease)
 	setDefault(&c.Poll, DefaultPoll)
-	setDefault(&c.MaxAttempts, DefaultMaxAttempts)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -199,10 +208,11 @@ func (e *Engine) next(ctx context.Context, l journal.Lease) journal.Step {
 	if reason.Class() != gateway.Retry {
 		return e.park(l, err)
 	}
-	if l.Item.Attempt+1 >= e.c.MaxAttempts {
+	budget := e.budget(l.Item.Provider)
+	if l.Item.Attempt+1 >= budget.Attempts {
 		return e.park(l, gateway.Errorf(gateway.BudgetExhausted, "%w", err))
 	}
-	st := journal.Step{State: l.Item.State, Attempt: l.Item.Attempt + 1, Doc: l.Item.Doc, Wake: e.c.Now().Add(backoff(l.Item.Attempt))}
+	st := journal.Step{State: l.Item.State, Attempt: l.Item.Attempt + 1, Doc: l.Item.Doc, Wake: e.c.Now().Add(backoff(l.Item.Attempt, budget.Longest))}
 	if l.Item.Attempt == 0 || lastReason(l.Item) != reason {
 		st.Events = []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRetry, Subject: step.Name, Reason: reason}}
 	}
@@ -269,9 +279,16 @@ func (e *Engine) redrive(l journal.Lease) (journal.Step, bool) {
 		Events: []gateway.Event{{At: e.c.Now(), Kind: gateway.EventRedriven, Subject: was.Subject}}}, true
 }
 
-// backoff is full jitter: anywhere up to DefaultBackoff·2^attempt, at most DefaultMaxBackoff.
-func backoff(attempt int) time.Duration {
-	limit := DefaultMaxBackoff
+func (e *Engine) budget(provider string) Budget {
+	b := e.c.Budgets[provider]
+	setDefault(&b.Attempts, DefaultAttempts)
+	setDefault(&b.Longest, DefaultMaxBackoff)
+	return b
+}
+
+// backoff is full jitter: anywhere up to DefaultBackoff·2^attempt, at most longest.
+func backoff(attempt int, longest time.Duration) time.Duration {
+	limit := longest
 	if attempt < 20 {
 		limit = min(limit, DefaultBackoff<<attempt)
 	}

@@ -126,13 +126,33 @@ func TestWhatCannotPassIsParkedWithItsReason(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(context.Context, journal.Lease) (journal.Step, error) {
 				return journal.Step{}, tt.err
-			}}, gateway.StateParked: {Name: "parked", Run: to(gateway.StateParked)}}, func(c *pipeline.Config) { c.MaxAttempts = 3 })
+			}}, gateway.StateParked: {Name: "parked", Run: to(gateway.StateParked)}}, func(c *pipeline.Config) { c.Budgets = map[string]pipeline.Budget{"taraz": {Attempts: 3}} })
 			it := b.wait(t, b.create(t, 0), gateway.StateParked)
 			last := it.Events[len(it.Events)-1]
 			if last.Kind != gateway.EventParked || last.Reason != tt.want || last.Subject != string(gateway.StateAccepted) || !it.Wake.IsZero() {
 				t.Errorf("last event %+v, wake %v", last, it.Wake)
 			}
 		})
+	}
+}
+
+// A provider's budget is its own: another one's short patience parks nothing here.
+func TestBudgetsAreByProvider(t *testing.T) {
+	var tries atomic.Int32
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(context.Context, journal.Lease) (journal.Step, error) {
+		tries.Add(1)
+		return journal.Step{}, gateway.Errorf(gateway.ProviderUnavailable, "away")
+	}}}, func(c *pipeline.Config) {
+		c.Budgets = map[string]pipeline.Budget{"kordaj": {Attempts: 1}, "taraz": {Longest: time.Millisecond}}
+	})
+	id := b.create(t, 0)
+	for deadline := time.Now().Add(10 * time.Second); tries.Load() < 6 && time.Now().Before(deadline); {
+		b.hop(time.Second)
+		time.Sleep(5 * time.Millisecond)
+	}
+	it, err := b.store.Get(t.Context(), id)
+	if err != nil || tries.Load() < 6 || it.State != gateway.StateAccepted {
+		t.Errorf("%d tries, %s, %v", tries.Load(), it.State, err)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/journal"
 )
 
 // A rule is a setting without which Redis may lose what it acknowledged.
@@ -101,7 +103,6 @@ func look(ctx context.Context, c pipelined) (server, error) {
 // known to hold all that this gateway accepted; to any other no connection is used.
 type guard struct {
 	acceptLoss bool
-	name       string        // of the journal, for the operator
 	kick       chan struct{} // asks for an examination
 
 	mu       sync.Mutex
@@ -109,6 +110,8 @@ type guard struct {
 	refusal  error    // why nothing may be written now, nil when it may; guarded by mu
 	unsafe   string   // what the operator accepted; guarded by mu
 	full     error    // why nothing more may be accepted; guarded by mu
+
+	unsettled time.Time // until then another gateway may be putting back; guarded by mu
 }
 
 // writable returns why nothing may be written now.
@@ -123,6 +126,17 @@ func (g *guard) room() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.full
+}
+
+// missing is the answer about an item that is not there. Shortly after a failover another gateway
+// may not have put it back yet, and nobody must be told that it does not exist.
+func (g *guard) missing() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Now().Before(g.unsettled) {
+		return gateway.Errorf(gateway.JournalUnavailable, "Redis was restarted or replaced a moment ago; another gateway may still put this back")
+	}
+	return journal.ErrNotFound
 }
 
 func (g *guard) refuse(err error) {

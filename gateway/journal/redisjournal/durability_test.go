@@ -241,7 +241,7 @@ func TestAFailoverLosesNothingThatThisGatewayAccepted(t *testing.T) {
 			wire := newProxy(t, master.address) // between the two
 			replica.followAt(wire.l.Addr().String())
 			p := newProxy(t, master.address)
-			c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond}
+			c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond, Settle: time.Millisecond}
 			j := mustOpen(t, c)
 			var ids []gateway.RequestID
 			accept := func(from, to int) {
@@ -308,6 +308,45 @@ func TestAFailoverLosesNothingThatThisGatewayAccepted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Shortly after a failover nobody is told that a request does not exist: the gateway that
+// accepted it may come back later. What was left for it is kept for then.
+func TestAnotherGatewayPutsItsPartBackLater(t *testing.T) {
+	ctx := t.Context()
+	old := newServer(t)
+	p := newProxy(t, old.address)
+	c := redisjournal.Config{Redis: []string{p.url()}, Dir: t.TempDir(), CheckEvery: 100 * time.Millisecond, Timeout: 200 * time.Millisecond}
+	other := c
+	other.Dir = t.TempDir()
+	a, b := mustOpen(t, c), mustOpen(t, other)
+	it, err := a.Create(ctx, journaltest.NewItem(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := gateway.RequestID("ffffffffffffffffffffffffffffffff")
+	if _, err := b.Get(ctx, unknown); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("before: %v", err)
+	}
+	a.Close()
+	old.kill()
+	p.to(newServer(t).address) // an empty one
+	until(t, "the journal is written to again", func() bool { _, err := b.Stats(ctx); return err == nil })
+	result := journal.Signal{Key: "result", Kind: "result", At: journaltest.T0, Body: []byte("result")}
+	_, _, signalErr := b.Signal(ctx, it.ID, result)
+	for name, err := range map[string]error{"Get": second(b.Get(ctx, it.ID)), "Body": second(b.Body(ctx, it.ID, "request")), "Signal": signalErr} {
+		if gateway.ReasonOf(err) != gateway.JournalUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	a = mustOpen(t, c)
+	if _, err := a.Get(ctx, it.ID); err != nil {
+		t.Errorf("put back: %v", err)
+	}
+	until(t, "the message is there too", func() bool {
+		ls, err := a.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: journaltest.T0.Add(time.Hour), Max: 1})
+		return err == nil && len(ls) == 1 && len(ls[0].Inbox) == 1 && string(ls[0].Inbox[0].Body) == "result"
+	})
 }
 
 // A gateway that ends between its own disk and Redis finishes at its next start.
@@ -436,8 +475,8 @@ func TestAWriteWaitsForReplicas(t *testing.T) {
 	})
 }
 
-// A failover may give a version twice; the token tells the leases apart.
-func TestALeaseOfTheSameVersionWithAnotherTokenIsRefused(t *testing.T) {
+// A failover may give a version twice; the token tells the leases apart. Neither is enough alone.
+func TestALeaseWithAnotherTokenOrVersionIsRefused(t *testing.T) {
 	s := newServer(t)
 	j := mustOpen(t, redisjournal.Config{Redis: []string{s.url()}})
 	ctx := t.Context()
@@ -448,9 +487,11 @@ func TestALeaseOfTheSameVersionWithAnotherTokenIsRefused(t *testing.T) {
 	if err != nil || len(ls) != 1 {
 		t.Fatal(err)
 	}
-	for _, token := range []string{"", "00000000000000000000000000000000"} {
+	for _, token := range []string{"", "00000000000000000000000000000000", ls[0].Token} {
 		stale := ls[0]
-		stale.Token = token
+		if stale.Token = token; token == ls[0].Token {
+			stale.Item.Version--
+		}
 		for _, st := range []journal.Step{{State: gateway.StateClosed, Doc: []byte("{}")}, {Remove: true}} {
 			if err := j.Advance(ctx, stale, st); !errors.Is(err, journal.ErrLeaseLost) {
 				t.Errorf("token %q: %v", token, err)
@@ -514,7 +555,7 @@ func TestBlockedWorkStarvesNobody(t *testing.T) {
 	s := newServer(t)
 	j := mustOpen(t, redisjournal.Config{Redis: []string{s.url()}})
 	ctx := t.Context()
-	const blocked = 1500
+	const items = 1500 // more than one script looks at
 	var wg sync.WaitGroup
 	at := journaltest.T0
 	create := func(n int, citizen journal.CitizenKey, wake time.Time) {
@@ -527,15 +568,34 @@ func TestBlockedWorkStarvesNobody(t *testing.T) {
 	create(0, "one", at.Add(time.Hour)) // the oldest, tried again later
 	for w := range 10 {
 		wg.Go(func() {
-			for n := range blocked / 10 {
-				create(1+w+10*n, "one", at)
+			for n := w + 1; n <= items; n += 10 {
+				citizen := journal.CitizenKey("one")
+				if n%10 == 0 {
+					citizen = journal.CitizenKey(fmt.Sprint("another ", n))
+				}
+				create(n, citizen, at.Add(time.Duration(n)*time.Millisecond))
 			}
 		})
 	}
 	wg.Wait()
-	create(blocked+1, "two", at.Add(time.Second))
-	ls, err := j.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: at.Add(time.Minute), Lease: time.Minute, Max: 5, Ordered: []gateway.State{gateway.StateAccepted}})
-	if err != nil || len(ls) != 1 || ls[0].Item.Citizen != "two" {
-		t.Errorf("claimed %d, %v", len(ls), err)
+	claim := func(most int) []journal.Lease {
+		ls, err := j.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: at.Add(time.Minute), Lease: time.Minute, Max: most, Ordered: []gateway.State{gateway.StateAccepted}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ls
+	}
+	last := journal.CitizenKey("another 10")
+	if ls := claim(1); len(ls) != 1 || ls[0].Item.Citizen != last {
+		t.Errorf("claimed %d", len(ls))
+	}
+	ls := claim(items)
+	if len(ls) != items/10-1 {
+		t.Errorf("claimed %d of %d that wait for nobody", len(ls), items/10-1)
+	}
+	for i, l := range ls {
+		if want := journal.CitizenKey(fmt.Sprint("another ", 20+10*i)); l.Item.Citizen != want {
+			t.Fatalf("claimed %s, want %s", l.Item.Citizen, want)
+		}
 	}
 }

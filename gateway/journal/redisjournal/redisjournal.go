@@ -1,4 +1,41 @@
 // Package redisjournal keeps the journal in Redis, for several gateways that share its work.
+// OPERATING.md beside package journal tells an operator how to run it.
+//
+// # What is promised
+//
+// A write is acknowledged when it is in Redis' append-only file on disk (appendfsync always);
+// [Open] and every new connection refuse a Redis that is set otherwise, unless the operator
+// accepts loss. So kill -9 and a power cut of gateway or Redis lose nothing acknowledged.
+//
+// A failover may lose more: Redis copies to its replicas after it has answered. Create and
+// Signal are therefore first on the disk of the gateway that took them (a SQLite file, one
+// fsync for those that come together), and before anything new is answered by a Redis that was
+// restarted or replaced, each gateway compares its entries of the last Config.Keep with it and
+// sends what is missing. What a failover can still lose: the outcomes of steps (Advance), which
+// are then done again from the item's older state; consumed marks, so that a message is seen
+// again; erasures and removals, which their step repeats; refusals in the audit; and the
+// acknowledged requests of a gateway whose own disk is lost in the same failure. Config.Replicas
+// closes that window for everything but the audit, at the price of waiting.
+//
+// A gateway's check between two failovers sees each new connection and looks every
+// Config.CheckEvery; a server that is demoted and promoted again while its connections stay open
+// is noticed at that look.
+//
+// # How it lies in Redis
+//
+// All keys carry one hash tag, the journal's name: every script stays in one slot, and a cluster
+// needs nothing else. A region that outgrows one server has a journal of its own. Each change is
+// one script, which Redis runs and writes to its file as a whole; it decides before its first
+// write and says as data what it decided. Keys that a caller can know are declared. An item's
+// own places — the queue of its shard, the index of its state — are built in the script from
+// what the item says, because only then is it the item's state that decides and not the
+// caller's memory of it; they carry the same tag, so a cluster routes them alike.
+//
+// A claim goes through the queues in the order of waiting time, past items that wait for an older
+// one, a thousand in a script. A lease is the item's version and a random token: after a
+// failover a version may be given a second time, a token is not. Bodies in the archive are a
+// file each, not one file an item, so that erasing one rewrites nothing. Times are microseconds
+// in digits; as numbers they are exact in a double until the year 2255.
 package redisjournal
 
 import (
@@ -23,6 +60,7 @@ const (
 	DefaultKeep         = 48 * time.Hour
 	DefaultArchiveAfter = 24 * time.Hour
 	DefaultCheckEvery   = 5 * time.Second
+	DefaultSettle       = time.Minute
 	dialTimeout         = time.Second
 	openTimeout         = 30 * time.Second
 )
@@ -53,6 +91,10 @@ type Config struct {
 	// CheckEvery is how often Redis' durability is examined, beside each new connection. 0 means
 	// DefaultCheckEvery.
 	CheckEvery time.Duration
+	// Settle is how long after Redis was restarted or replaced an unknown id is answered with
+	// gateway.JournalUnavailable: another gateway may not have put it back yet. 0 means
+	// DefaultSettle.
+	Settle time.Duration
 	// AcceptLoss lets the journal work on a Redis that may lose what it acknowledged. It is the
 	// operator's choice, and the log says so.
 	AcceptLoss bool
@@ -110,6 +152,7 @@ func (c *Config) fill() error {
 	setDefault(&c.Connections, DefaultConnections)
 	setDefault(&c.ReplicaWait, DefaultReplicaWait)
 	setDefault(&c.ArchiveAfter, DefaultArchiveAfter)
+	setDefault(&c.Settle, DefaultSettle)
 	setDefault(&c.CheckEvery, DefaultCheckEvery)
 	setDefault(&c.Keep, DefaultKeep)
 	setDefault(&c.AuditKeep, DefaultAuditKeep)

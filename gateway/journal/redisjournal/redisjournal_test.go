@@ -58,3 +58,5 @@ func TestConformanceOnACluster(t *testing.T) {
 }
 
 func replaceID(s string, id gateway.RequestID) string { return strings.ReplaceAll(s, "ID", string(id)) }
+
+func TestAgainstTheModel(t *testing.T) { journaltest.RunModel(t, maker(newServer(t).url())) }

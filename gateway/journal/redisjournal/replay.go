@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
@@ -56,6 +58,9 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	s.guard.mu.Lock()
 	defer s.guard.mu.Unlock()
+	if !known && len(s.guard.admitted) > 0 {
+		s.guard.unsettled = time.Now().Add(s.cfg.Settle)
+	}
 	s.guard.admitted, s.guard.refusal = identities, nil
 	return nil
 }
@@ -74,6 +79,9 @@ func (s *Store) warn(unsafe []string) {
 
 // putBackBatch is how many entries are compared with Redis in one round.
 const putBackBatch = 256
+
+// putBackAtOnce is how many missing entries are sent at once.
+const putBackAtOnce = 16
 
 // putBack compares the accept journal with Redis and sends what is missing there. With open,
 // only what Redis has not answered.
@@ -97,14 +105,23 @@ func (s *Store) putBack(ctx context.Context, open bool, before time.Time) error 
 				return err
 			}
 			compared += len(batch)
+			// Side by side, so that they share an fsync. Messages of one item may change their order.
+			var back atomic.Int64
+			group, gctx := errgroup.WithContext(ctx)
+			group.SetLimit(putBackAtOnce)
 			for _, e := range missing {
-				back, err := s.restore(ctx, e)
-				if err != nil {
+				group.Go(func() error {
+					fresh, err := s.restore(gctx, e)
+					if fresh {
+						back.Add(1)
+					}
 					return err
-				}
-				if back {
-					restored++
-				}
+				})
+			}
+			err = group.Wait()
+			restored += int(back.Load())
+			if err != nil {
+				return err
 			}
 		}
 	}
@@ -164,7 +181,12 @@ func (s *Store) restore(ctx context.Context, e accepted) (bool, error) {
 		case errors.Is(err, journal.ErrDuplicate):
 			s.accepts.settle(e.n, entryKept)
 			return false, nil
-		case gone, errors.Is(err, journal.ErrReplay), gateway.ReasonOf(err) == gateway.Internal && err != nil:
+		case errors.Is(err, journal.ErrReplay):
+			// Between the failover and now its message id was used for other content elsewhere.
+			s.cfg.Log.Error("a request that was accepted here cannot be put back: its message id has other content now", "request", e.id, "acknowledged", e.done == entryKept)
+			s.accepts.settle(e.n, entryVoid)
+			return false, nil
+		case gone, gateway.ReasonOf(err) == gateway.Internal && err != nil:
 			s.accepts.settle(e.n, entryVoid)
 			return false, nil
 		case err != nil:
@@ -214,6 +236,7 @@ func (s *Store) watch() {
 		case <-every.C:
 			full = true
 		case <-room.C:
+			full = s.guard.writable() != nil // sooner, so that work goes on sooner
 		}
 		s.weigh(ctx)
 		s.accepts.fold(ctx)

@@ -170,7 +170,7 @@ func (s *server) followAt(address string) {
 	c := s.client()
 	defer c.Close()
 	host, port, _ := net.SplitHostPort(address)
-	if err := c.SlaveOf(ctx, host, port).Err(); err != nil {
+	if err := c.ReplicaOf(ctx, host, port).Err(); err != nil {
 		s.t.Fatal(err)
 	}
 	until(s.t, "the replica follows", func() bool {
@@ -183,7 +183,7 @@ func (s *server) promote() {
 	s.t.Helper()
 	c := s.client()
 	defer c.Close()
-	if err := c.SlaveOf(context.Background(), "NO", "ONE").Err(); err != nil {
+	if err := c.ReplicaOf(context.Background(), "NO", "ONE").Err(); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -285,7 +285,10 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 	if err != nil {
 		return journal.Signal{}, false, err
 	}
-	first, fresh, _, err := s.signal(ctx, s.redis, id, g)
+	first, fresh, gone, err := s.signal(ctx, s.redis, id, g)
+	if errors.Is(err, journal.ErrNotFound) && !gone {
+		err = s.guard.missing() // an open entry is tried again when its item is back
+	}
 	s.settle(entry, err, err == nil)
 	return first, fresh, err
 }
@@ -331,7 +334,7 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 		return journal.Item{}, unavailable("get", err)
 	}
 	if len(h) == 0 {
-		return journal.Item{}, journal.ErrNotFound
+		return journal.Item{}, s.guard.missing()
 	}
 	return decodeItem(id, h)
 }
@@ -352,7 +355,7 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 		return nil, unavailable("body", err)
 	}
 	if errors.Is(kept.Err(), redis.Nil) {
-		return nil, journal.ErrNotFound
+		return nil, s.guard.missing()
 	}
 	n, err := parseNote(kept.Val())
 	if err != nil {
@@ -374,8 +377,8 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 	return body, nil
 }
 
-// Record implements journal.Audit; the entry is durable when it returns nil. The newest
-// Config.AuditKeep are kept.
+// Record implements journal.Audit; the entry is on Redis' disk when it returns nil, and a
+// failover may lose it. The newest Config.AuditKeep are kept, because Redis' memory is the limit.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
