@@ -237,7 +237,19 @@ func (o *Outbox) message(ctx context.Context, it journal.Item) (shep.AsyncMessag
 // bytes of data, but one in any case.
 func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, amount, bytes int) ([]shep.AsyncMessage, error) {
 	var chosen []journal.Item
-	for cursor := ""; ; {
+	if q.ID != "" {
+		it, err := o.item(ctx, p, q.ID)
+		if gateway.ReasonOf(err) == gateway.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if it.State == gateway.StateAccepted && o.fits(it, q) {
+			chosen = append(chosen, it)
+		}
+	}
+	for cursor := ""; q.ID == ""; {
 		page, next, err := o.journal.List(ctx, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Cursor: cursor, Limit: 200})
 		if err != nil {
 			return nil, err
