@@ -64,6 +64,7 @@ JOURNAL_AGE ?= 1000000
 bench-journal:
 	$(GO) test -run '^$$' -bench '^Benchmark(Accept|Advance)$$' -benchtime 50000x ./gateway/journal/...
 	JOURNAL_AGE=$(JOURNAL_AGE) $(GO) test -timeout 30m -run '^$$' -bench '^BenchmarkAge$$' -benchtime 1x ./gateway/journal/sqlitejournal
+	$(GO) test -run '^$$' -bench '^BenchmarkInstances$$' -benchtime 1x ./cmd/egov-gateway
 
 # The portal's door, beside a bare handler in the same server.
 bench-intake:

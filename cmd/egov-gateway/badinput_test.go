@@ -174,6 +174,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"a lease that no step can keep", "  lease: 0s", "  lease: 10ms", nil, []string{"pipeline.lease", "1s"}},
 		{"fewer workers than none", "workers: 0", "workers: -1", nil, []string{"pipeline.workers"}},
 		{"a shard that no passport has", "shards: []", "shards: [zhambil]", nil, []string{"shards[0]", "zhambil"}},
+		{"a journal in Redis without a shared place for documents", "journal:\n  redis: []", "journal:\n  redis: [redis://127.0.0.1:1]", nil, []string{"attachments", "share"}},
 		{"a provider that stands twice", "id: taraz", "id: petropavl", nil, []string{"providers[1].id", "petropavl", "twice"}},
 		{"a portal that stands twice", "portals:\n", "portals:\n- name: egov.kz\n  token_file: portal.token\n", nil, []string{"portals[1].name", "egov.kz", "twice"}},
 		{"a token that two portals share", "portals:\n", "portals:\n- name: other.kz\n  token_file: portal.token\n", nil, []string{"portals[1]", "token", "other.kz"}},

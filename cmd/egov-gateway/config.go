@@ -230,6 +230,9 @@ func (c *Config) check() error {
 	if err := c.Journal.check(); err != nil {
 		errs = append(errs, err)
 	}
+	if len(c.Journal.Redis) > 0 && c.Attachments == "" {
+		errs = append(errs, errors.New("attachments: with the journal in Redis a directory that all its gateways share is needed"))
+	}
 	if len(c.Trust) == 0 {
 		errs = append(errs, errors.New("trust: at least one anchor is needed"))
 	}

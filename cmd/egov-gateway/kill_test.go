@@ -24,7 +24,7 @@ import (
 const runAsGateway = "EGOV_GATEWAY_TEST_RUN"
 
 // process starts `serve` as a process of its own and waits until it is ready.
-func (l *lab) process(t *testing.T) *exec.Cmd {
+func (l *lab) process(t testing.TB) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 )
 
 // newRedis starts a redis-server of this test alone, with the settings a journal needs.
-func newRedis(t *testing.T) (string, *redis.Client) {
+func newRedis(t testing.TB) (string, *redis.Client) {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -56,7 +56,7 @@ func newRedis(t *testing.T) (string, *redis.Client) {
 }
 
 // onRedis moves the lab's journal into Redis.
-func (l *lab) onRedis(t *testing.T, url string) {
+func (l *lab) onRedis(t testing.TB, url string) {
 	t.Helper()
 	c, err := LoadConfig(l.config)
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *lab) onRedis(t *testing.T, url string) {
 	l.write(t, c, l.config)
 }
 
-func (l *lab) write(t *testing.T, c *Config, file string) {
+func (l *lab) write(t testing.TB, c *Config, file string) {
 	t.Helper()
 	raw, err := yaml.Marshal(c)
 	if err != nil {
@@ -79,7 +79,7 @@ func (l *lab) write(t *testing.T, c *Config, file string) {
 }
 
 // second is another gateway of the same journal, with doors and a data directory of its own.
-func (l *lab) second(t *testing.T) *lab {
+func (l *lab) second(t testing.TB) *lab {
 	t.Helper()
 	c, err := LoadConfig(l.config)
 	if err != nil {

@@ -170,7 +170,8 @@ func (b *builder) post() (*post, error) {
 	if p.outbox, err = channel.NewOutbox(d, b.store, b.now, b.log, func() { p.engine.Kick() }); err != nil {
 		return nil, err
 	}
-	p.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: d.Queues(), Steps: p.outbox.Steps(), Ordered: p.outbox.Ordered(), Budgets: d.Budgets(), Now: b.now, Log: b.log, Observe: b.m.step})
+	// A participant may be away for a month: with the longest back-off that is some 3000 tries.
+	p.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: d.Queues(), Steps: p.outbox.Steps(), Ordered: p.outbox.Ordered(), Budget: pipeline.Budget{Attempts: 3000}, Now: b.now, Log: b.log, Observe: b.m.step})
 	return p, err
 }
 

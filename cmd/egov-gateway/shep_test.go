@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"egov-gateway/gateway/channel"
 	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/harness"
+	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -626,5 +628,48 @@ func TestLargeMessages(t *testing.T) {
 				t.Errorf("%d MB of memory", used>>20)
 			}
 		})
+	}
+}
+
+// Messages that nobody fetches are not kept for ever, and an operator sees them.
+func TestMessagesThatNobodyFetches(t *testing.T) {
+	l, _ := newTestLab(t, monday, nil)
+	receipt := mustAsk[*shep.AsyncReceipt](t, l, "async", "", l.request(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01"))))
+	l.await(t, gateway.RequestID(receipt.ID), closed)
+	query := func() []shep.AsyncMessage {
+		return mustAsk[*shep.MessagesAnswer](t, l, "async", "", &shep.MessagesQuery{ServiceID: housing, Sender: l.egov()}).Messages
+	}
+	waiting := query()
+	if len(waiting) == 0 {
+		t.Fatal("nothing waits")
+	}
+	_, _, metrics := get(t, l.admin+"/metrics")
+	if want := fmt.Sprintf(`egov_gateway_items{shard="shep:egov.kz",state="accepted"} %d`, len(waiting)); !strings.Contains(string(metrics), want) {
+		t.Errorf("the metrics lack %s", want)
+	}
+	newest := l.clock.Now()
+	l.clock.HopTo(monday.Add(channel.KeepWaiting - time.Hour))
+	l.svc.mail.Kick()
+	time.Sleep(300 * time.Millisecond)
+	if n := len(query()); n != len(waiting) {
+		t.Errorf("%d of %d messages wait shortly before", n, len(waiting))
+	}
+	l.clock.HopTo(newest.Add(channel.KeepWaiting + time.Hour))
+	for range 200 {
+		l.svc.mail.Kick()
+		if len(query()) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := len(query()); n != 0 {
+		t.Errorf("%d messages still wait", n)
+	}
+	id := waiting[0].ID
+	if s := mustAsk[*shep.StatusAnswer](t, l, "async", "", &shep.StatusQuery{MessageID: id, Date: l.clock.Now(), Sender: l.egov()}); s.State != shep.DeliveryStopped {
+		t.Errorf("state %s", s.State)
+	}
+	if _, err := l.svc.store.Body(t.Context(), gateway.RequestID(id), "letter"); !errors.Is(err, journal.ErrErased) {
+		t.Errorf("the message's data: %v", err)
 	}
 }

@@ -189,7 +189,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	b.m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "egov_gateway_calendar_end_seconds", Help: "Seconds until the end of the working calendar's data: extend calendar.yaml before terms reach it."},
 		func() float64 { return b.forms.Calendar().End().Sub(now()).Seconds() }))
 	admin := http.NewServeMux()
-	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
+	watched := shards
+	if mail != nil {
+		watched = slices.Concat(shards, mail.directory.Queues())
+	}
+	b.m.reg.MustRegister(newItemsCollector(b.store, watched, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
 	httpserver.Health(admin, append(b.probes(), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
 	tlsConfig, err := b.tls()

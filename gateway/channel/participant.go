@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
-	"egov-gateway/gateway/pipeline"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/trust"
 )
@@ -119,16 +118,6 @@ func (d *Directory) Queues() []string {
 	var all []string
 	for _, p := range d.all {
 		all = append(all, queue(p))
-	}
-	return all
-}
-
-// Budgets let a participant be away for a month before its messages are parked: with the longest
-// rest that is some 3000 tries.
-func (d *Directory) Budgets() map[string]pipeline.Budget {
-	all := map[string]pipeline.Budget{}
-	for _, p := range d.all {
-		all[p.Name] = pipeline.Budget{Attempts: 3000}
 	}
 	return all
 }

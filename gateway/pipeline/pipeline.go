@@ -53,8 +53,10 @@ type Config struct {
 	// Poll is the longest rest between two looks for due work. 0 means DefaultPoll.
 	Poll time.Duration
 	// Budgets say, by provider, how often and how slowly a step is tried before the item is
-	// parked; a provider without one, and a zero field, has the defaults.
+	// parked. What a provider has not of its own, or has as zero, is as in Budget.
 	Budgets map[string]Budget
+	// Budget is for all that have none of their own.
+	Budget Budget
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -85,6 +87,8 @@ func New(c Config) (*Engine, error) {
 	setDefault(&c.Workers, DefaultWorkers)
 	setDefault(&c.Lease, DefaultLease)
 	setDefault(&c.Poll, DefaultPoll)
+	setDefault(&c.Budget.Attempts, DefaultAttempts)
+	setDefault(&c.Budget.Longest, DefaultMaxBackoff)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -281,8 +285,8 @@ func (e *Engine) redrive(l journal.Lease) (journal.Step, bool) {
 
 func (e *Engine) budget(provider string) Budget {
 	b := e.c.Budgets[provider]
-	setDefault(&b.Attempts, DefaultAttempts)
-	setDefault(&b.Longest, DefaultMaxBackoff)
+	setDefault(&b.Attempts, e.c.Budget.Attempts)
+	setDefault(&b.Longest, e.c.Budget.Longest)
 	return b
 }
 

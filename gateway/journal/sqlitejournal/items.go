@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -228,14 +229,18 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	ordered := ""
 	if len(o.Ordered) > 0 {
-		// Written out, because only then the index item_early can be used.
 		var quoted []string
 		for _, st := range o.Ordered {
 			quoted = append(quoted, "'"+strings.ReplaceAll(string(st), "'", "''")+"'")
 		}
 		states := "(" + strings.Join(quoted, ", ") + ")"
+		// Only with the index's own words can it be used.
+		early := ""
+		if !slices.ContainsFunc(o.Ordered, func(st gateway.State) bool { return st != gateway.StateAccepted && st != gateway.StateEnriched }) {
+			early = " AND older.state IN ('accepted', 'enriched')"
+		}
 		ordered = " AND (state NOT IN " + states + " OR NOT EXISTS (SELECT 1 FROM item older WHERE older.citizen = item.citizen AND older.seq < item.seq" +
-			" AND older.service = item.service AND older.shard = item.shard AND older.state IN " + states + "))"
+			" AND older.service = item.service AND older.shard = item.shard AND older.state IN " + states + early + "))"
 	}
 	var (
 		heads []string
