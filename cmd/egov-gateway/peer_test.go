@@ -25,6 +25,24 @@ const peerPython = "/usr/bin/python3"
 // A SOAP stack that was not written here completes submit → status → result through both
 // channels: it reads our WSDL, signs and verifies with xmlsec, polls, confirms and takes pushes.
 func TestAnIndependentSOAPStack(t *testing.T) {
+	t.Run("that reads the gateway's WSDL", func(t *testing.T) { independentStack(t, "") })
+	t.Run("that reads the published WSDL and changed an address", func(t *testing.T) {
+		dir := os.Getenv("SHEP_CONTRACT")
+		if dir == "" {
+			dir = "../../../shared/shep"
+		}
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "AsyncChannel", "v10")); err != nil {
+			t.Skip("the published contract is not at hand: SHEP_CONTRACT names its folder")
+		}
+		independentStack(t, dir)
+	})
+}
+
+func independentStack(t *testing.T, contract string) {
 	if exec.Command(peerPython, "-c", "import zeep, xmlsec").Run() != nil {
 		missing(t, "python3-zeep python3-xmlsec")
 	}
@@ -64,7 +82,7 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	}
 	portal := l.pki.Must("system-portal")
 	job, err := json.Marshal(map[string]any{
-		"base": l.base, "service": housing, "sender": "EGOV", "password": l.password, "push_sender": "BANK", "push_port": json.Number(port),
+		"base": l.base, "contract": contract, "service": housing, "sender": "EGOV", "password": l.password, "push_sender": "BANK", "push_port": json.Number(port),
 		"sync_request": signed("citizen-01", "egov.kz", taraz), "pull_request": signed("citizen-02", "egov.kz", petropavl), "push_request": signed("gost-citizen-01", "bank.kz", taraz),
 		"key": file("zeep.key", portal.KeyPEM), "certificate": file("zeep.crt", portal.CertificatePEM), "gateway_certificate": file("gateway.crt", l.pki.Must("system-gateway").CertificatePEM),
 	})
