@@ -50,6 +50,8 @@ gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
+gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
+gateway/monitoring:
 gateway/harness: gateway/xmlsig
 adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register

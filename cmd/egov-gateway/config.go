@@ -59,9 +59,11 @@ type Config struct {
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
+	Synthetic      *Synthetic    `yaml:"synthetic"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
+	level     *slog.LevelVar // of the log; nil when somebody else's
 }
 
 // TLS of the doors.
@@ -176,6 +178,8 @@ type Limits struct {
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`
+	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
+	DiskFree uint64 `yaml:"disk_free"`
 }
 
 // Duration is written like 10s.
@@ -249,6 +253,7 @@ func (c *Config) check() error {
 	}
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
+	errs = append(errs, c.checkSynthetic()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {
