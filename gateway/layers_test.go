@@ -51,7 +51,7 @@ gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
 gateway/harness: gateway/xmlsig
-adapters/register: gateway gateway/shep gateway/upstream gateway/xmlsig
+adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/socialpayments: gateway gateway/shep gateway/xmlsig adapters/register
