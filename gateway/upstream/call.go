@@ -80,6 +80,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 	b := c.breaker(u.Host)
 	for {
 		if !b.TryAcquirePermit() {
+			o.Open = true
 			if err != nil {
 				return Response{}, c.fail(call, err)
 			}
@@ -89,7 +90,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 		var resp Response
 		resp, err = c.attempt(ctx, r)
 		record(b, err)
-		o.Status = resp.Status
+		o.Status, o.Open = resp.Status, b.IsOpen()
 		if err == nil {
 			return resp, nil
 		}

@@ -95,6 +95,8 @@ type Observation struct {
 	Reason   gateway.Reason // "" for success
 	Attempts int            // 0 when the call was not even tried
 	Duration time.Duration
+	// Open says that the breaker of the host is open after the call: it is spared.
+	Open bool
 }
 
 // A Client calls one system, or a few hosts of one kind. It is safe for concurrent use.
