@@ -58,6 +58,8 @@ func (c *Console) templates() (map[gateway.Language]*template.Template, error) {
 			"service":  func(code string) string { return c.serviceName(l, code) },
 			"list":     func(v ...any) []any { return v },
 			"langlink": langLink,
+			"state":    func(s gateway.State) string { return c.stateName(l, s) },
+			"subject":  func(e gateway.Event) string { return c.subject(l, e) },
 		}).ParseFS(files, "pages/*.html")
 		if err != nil {
 			return nil, err
@@ -79,6 +81,29 @@ func regionName(shard string) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// stateName is a state's name; what a citizen reads as being looked into is stopped here.
+func (c *Console) stateName(l gateway.Language, s gateway.State) string {
+	if s == gateway.StateParked {
+		return c.c.Texts.Text(l, "console.stopped")
+	}
+	return c.c.Texts.Text(l, "state."+string(s))
+}
+
+// subject names what an event is about.
+func (c *Console) subject(l gateway.Language, e gateway.Event) string {
+	switch e.Kind {
+	case gateway.EventRecord:
+		return c.c.Texts.Text(l, "record."+e.Subject)
+	case gateway.EventResult:
+		return c.c.Texts.Text(l, "result."+e.Subject)
+	case gateway.EventParked, gateway.EventRedriven:
+		return c.stateName(l, gateway.State(e.Subject))
+	case gateway.EventDelivered:
+		return c.providerName(l, e.Subject)
+	}
+	return e.Subject
 }
 
 // langLink is the address of the same page in another language.

@@ -230,6 +230,8 @@ func (c *Console) request(v visit) error {
 // way draws the request on the decree's diagram (R22).
 func (c *Console) way(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language(w, r)}
+	h := w.Header()
+	headers(h)
 	var err error
 	if v.session, err = c.session(w, r); err != nil {
 		http.Error(w, "sign in", http.StatusUnauthorized)
@@ -245,8 +247,6 @@ func (c *Console) way(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
-	h := w.Header()
-	headers(h)
 	h.Set("Content-Type", "image/svg+xml; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.Write([]byte(c.drawing(v.lang, it))) //nolint:errcheck // the client may be gone
@@ -271,7 +271,7 @@ func (c *Console) drawing(l gateway.Language, it journal.Item) string {
 		way.Notes[node] = append(way.Notes[node], c.c.Texts.Text(l, "console.tried_again", n))
 	}
 	if it.State == gateway.StateParked {
-		way.Notes["process6"] = append(way.Notes["process6"], c.c.Texts.Text(l, "state.parked"))
+		way.Notes["process6"] = append(way.Notes["process6"], c.c.Texts.Text(l, "console.stopped"))
 	}
 	return diagram.Draw(way)
 }
