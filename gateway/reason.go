@@ -209,6 +209,10 @@ const (
 	ProviderUnauthenticated Reason = "door.provider_unauthenticated"
 	// OperatorUnauthenticated: no or wrong operator token.
 	OperatorUnauthenticated Reason = "door.operator_unauthenticated"
+	// OperatorForbidden: the operator's role does not reach this region or this action.
+	OperatorForbidden Reason = "door.operator_forbidden"
+	// FormForged: an order without the page's own token, or from another site; nothing was done.
+	FormForged Reason = "door.form_forged"
 	// BodyEmpty: nothing was sent.
 	BodyEmpty Reason = "door.body_empty"
 	// BodyTooLarge: more was sent than the door takes.
@@ -319,7 +323,7 @@ var classes = map[Reason]Class{
 	AttachmentSize: Permanent, AttachmentType: Permanent, AttachmentsTooLarge: Permanent,
 
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
-	OperatorUnauthenticated: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
+	OperatorUnauthenticated: Permanent, OperatorForbidden: Permanent, FormForged: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
 	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,

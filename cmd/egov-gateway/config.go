@@ -58,6 +58,7 @@ type Config struct {
 	Sources        Sources       `yaml:"sources"`
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
+	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
@@ -254,6 +255,7 @@ func (c *Config) check() error {
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
 	errs = append(errs, c.checkSynthetic()...)
+	errs = append(errs, c.Console.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {

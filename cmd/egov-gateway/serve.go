@@ -83,6 +83,7 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, err := b.participants(); return err },
 		func() error { _, _, err := b.portals(); return err },
 		func() error { _, err := b.tls(); return err },
+		func() error { _, err := b.operators(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +59,9 @@ type service struct {
 	mail     *pipeline.Engine // messages to SHEP's participants; nil without them
 	doors    *httpserver.Server
 	admin    *httpserver.Server
+	console  *httpserver.Server // nil when it has no address of its own
+	// watchDeadlines looks at the deadlines now, as the console does from time to time; nil without one.
+	watchDeadlines func(context.Context) error
 
 	stop func()
 	wg   sync.WaitGroup
@@ -74,6 +74,8 @@ type builder struct {
 	log  *slog.Logger
 	wrap func(store) store // nil for the journal as it is
 	m    *metrics
+	// watch remembers how each called system did, for the console.
+	watch *systems
 
 	forms        *passport.Register
 	texts        *message.Catalogue
@@ -100,7 +102,7 @@ type builder struct {
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
 func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now)}
+	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -221,10 +223,30 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
+	con, err := b.console(messages, func() {
+		s.engine.Kick()
+		if mail != nil {
+			mail.engine.Kick()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	drained := func() {}
+	if con != nil {
+		drained, s.watchDeadlines = con.Close, con.Watch
+		s.wg.Go(func() { con.Run(ctx) })
+		if c.Console.Listen == "" {
+			con.Register(admin)
+		}
+	}
+	if s.console, err = b.serveConsole(con); err != nil {
+		return nil, err
+	}
 	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
 		return nil, err
 	}
-	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log}); err != nil {
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
 		return nil, err
 	}
 	s.wg.Go(func() {
@@ -252,6 +274,9 @@ func (s *service) Close() error {
 	var errs []error
 	if s.doors != nil {
 		errs = append(errs, s.doors.Close())
+	}
+	if s.console != nil {
+		errs = append(errs, s.console.Close())
 	}
 	s.stop()
 	s.wg.Wait()
@@ -403,7 +428,7 @@ func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, erro
 			return nil, err
 		}
 		b.m.roles[p.ID] = roleProvider
-		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.m.call})
+		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
 		if err != nil {
 			return nil, err
 		}
@@ -457,7 +482,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 			key = b.key
 		}
 		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
-			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.m.call}, Now: b.now})
+			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.called}, Now: b.now})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
 		}
@@ -500,7 +525,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 }
 
 func (b *builder) notifier() (flow.Notifier, error) {
-	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.m.call})
+	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.called})
 	if err != nil {
 		return nil, err
 	}
@@ -524,15 +549,9 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 			return nil, nil, err
 		}
 		if p.ClientCertificate != "" {
-			raw, err := os.ReadFile(b.c.path(p.ClientCertificate))
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s.client_certificate: %w", name, err)
+			if q.CertificateSHA256, err = b.c.pinned(name+".client_certificate", p.ClientCertificate); err != nil {
+				return nil, nil, err
 			}
-			block, _ := pem.Decode(raw)
-			if block == nil || block.Type != "CERTIFICATE" {
-				return nil, nil, fmt.Errorf("%s.client_certificate: %s holds no certificate in PEM", name, p.ClientCertificate)
-			}
-			q.CertificateSHA256 = sha256.Sum256(block.Bytes)
 		}
 		for _, other := range all {
 			if q.TokenSHA256 != [32]byte{} && q.TokenSHA256 == other.TokenSHA256 {
@@ -553,25 +572,12 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 }
 
 func (b *builder) tls() (*tls.Config, error) {
-	t := b.c.TLS
-	if t == nil {
-		return nil, nil
+	out, err := b.c.serverTLS("tls", b.c.TLS)
+	if out == nil || err != nil {
+		return nil, err
 	}
-	pair, err := tls.LoadX509KeyPair(b.c.path(t.Certificate), b.c.path(t.Key))
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	b.pair.Store(&pair)
-	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }}
-	if t.ClientCA != "" {
-		raw, err := os.ReadFile(b.c.path(t.ClientCA))
-		if err != nil {
-			return nil, fmt.Errorf("tls.client_ca: %w", err)
-		}
-		out.ClientCAs, out.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
-		if !out.ClientCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate in PEM", t.ClientCA)
-		}
-	}
+	// A new certificate is taken without a restart.
+	b.pair.Store(&out.Certificates[0])
+	out.Certificates, out.GetCertificate = nil, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }
 	return out, nil
 }
