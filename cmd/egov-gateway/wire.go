@@ -193,6 +193,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		door.Register(mux)
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
+	streams := func() {}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
 			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
@@ -200,6 +201,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			return nil, err
 		}
 		cab.Register(mux)
+		streams = cab.Close
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
@@ -243,7 +245,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {

@@ -38,5 +38,9 @@
 
   var source = new EventSource("/console/live?of=" + encodeURIComponent(of));
   source.addEventListener("changed", refresh);
+  // Where no stream can be had, the page looks for itself now and then.
+  source.addEventListener("error", function () {
+    if (source.readyState === EventSource.CLOSED) setInterval(refresh, 20000);
+  });
   document.addEventListener("visibilitychange", refresh);
 })();
