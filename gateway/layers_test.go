@@ -51,6 +51,8 @@ gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
 gateway/harness: gateway/xmlsig
+# The format of a collection of signed documents; for the commands, never for the service.
+gateway/harness/corpus: gateway
 adapters/register: gateway gateway/shep gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register
