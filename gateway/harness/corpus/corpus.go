@@ -171,3 +171,12 @@ func (p Part) check() error {
 	}
 	return nil
 }
+
+// Parts are the document and its copies, in the order in which they are read.
+func (e *Entry) Parts() []Part {
+	all := []Part{e.Part}
+	for _, a := range e.Attachments {
+		all = append(all, a.Part)
+	}
+	return all
+}
