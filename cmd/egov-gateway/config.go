@@ -59,6 +59,8 @@ type Config struct {
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
+	// Clock shifts the clock for replays; absent in production.
+	Clock *ClockConfig `yaml:"clock"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
@@ -222,6 +224,9 @@ func (c *Config) check() error {
 	need("key", c.Key)
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
+	}
+	if _, err := c.Clock.instant(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := c.Journal.check(); err != nil {
 		errs = append(errs, err)

@@ -191,12 +191,13 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	admin := http.NewServeMux()
 	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
-	httpserver.Health(admin, append(b.probes(), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
+	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
+	httpserver.Health(admin, append(append(b.probes(), loud...), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
 	tlsConfig, err := b.tls()
 	if err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log}); err != nil {

@@ -157,7 +157,9 @@ func requestID() string {
 // A Probe says whether one thing that the job needs works now.
 type Probe struct {
 	Name  string
-	Check func(context.Context) error
+	Check func(context.Context) error // nil always works
+	// Note, if set, is what stands in the place of "ok".
+	Note func() string
 }
 
 // ProbeTimeout bounds all probes of one readiness check.
@@ -179,6 +181,12 @@ func Health(mux *http.ServeMux, probes []Probe, log *slog.Logger) {
 		ready, answer := true, map[string]string{}
 		for _, p := range probes {
 			answer[p.Name] = "ok"
+			if p.Note != nil {
+				answer[p.Name] = p.Note()
+			}
+			if p.Check == nil {
+				continue
+			}
 			if err := p.Check(ctx); err != nil {
 				log.Warn("not ready", "probe", p.Name, "error", err)
 				ready, answer[p.Name] = false, err.Error()
