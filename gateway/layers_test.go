@@ -55,7 +55,7 @@ gateway/harness: gateway/xmlsig
 gateway/harness/corpus: gateway
 gateway/harness/replay: gateway gateway/harness/corpus gateway/shep
 gateway/harness/mint: gateway gateway/harness gateway/harness/corpus gateway/xmlsig certs-testdata
-adapters/register: gateway gateway/shep gateway/upstream gateway/xmlsig
+adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/socialpayments: gateway gateway/shep gateway/xmlsig adapters/register

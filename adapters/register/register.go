@@ -13,6 +13,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -24,6 +25,10 @@ type Config struct {
 	SenderID  string // of the gateway at SHEP; required
 	Password  string // of the sender; "" sends none
 	RouteID   string // "" sends none
+	// Key signs every question (WS-Security), and one of Partners must have signed every answer.
+	// Both empty: neither is signed.
+	Key      *xmlsig.Key
+	Partners []*trust.Certificate
 	// Client holds timeouts, limits, TLS and the metrics hook of the HTTP client. Its Name and
 	// Reasons are set by the adapter.
 	Client upstream.Config
@@ -77,7 +82,7 @@ type Register struct {
 func New(name string, kinds []gateway.RecordKind, f Form, c Config) (*Register, error) {
 	client, err := shep.NewClient(shep.ClientConfig{
 		Name: name, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: c.Password, RouteID: c.RouteID,
-		Idempotent: true, Upstream: c.Client, Now: c.Now,
+		Key: c.Key, Partners: c.Partners, Idempotent: true, Upstream: c.Client, Now: c.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -181,6 +181,16 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"a provider that no passport names", "id: taraz", "id: atlantis", nil, []string{"atlantis"}},
 		{"a BIN that is none", "bin: \"" + l.pki.Must("provider-zhambyl-head").BIN, "bin: \"1" + l.pki.Must("provider-zhambyl-head").BIN[1:], nil, []string{"bin"}},
 		{"a mandatory record without a source", "gbdrn:", "gbdrn: null\n  unused:", nil, []string{"gateway.yaml"}},
+		{"a participant that nothing proves", "password_file: shep.password", "password_file: \"\"", nil, []string{"shep.participants[0]", "password_file"}},
+		{"a participant's certificate that is none", "- system-portal.crt", "- secret", nil, []string{"shep.participants[1].certificates", "secret"}},
+		{"two participants with one sender id", "sender_id: BANK", "sender_id: EGOV", nil, []string{"bank.kz", "twice"}},
+		{"two participants for one portal", "portals: []", "portals: [bank.kz]", nil, []string{"both speak for the portal bank.kz"}},
+		{"a service that no passport has", "EGOV-S-HOUSING: housing-aid", "EGOV-S-HOUSING: housing", nil, []string{"shep.participants[0].services", "housing", "EGOV-S-HOUSING"}},
+		{"no name of its own", "sender_id: egov-gateway\n  window", "sender_id: \"\"\n  window", nil, []string{"shep.sender_id"}},
+		{"less memory than one message", "in_flight: 0\n  allow", "in_flight: 1000\n  allow", nil, []string{"InFlight", "one message"}},
+		{"a provider of a region that is not there", "region: \"\"", "region: zhambil", nil, []string{"providers[0].region", "zhambil"}},
+		{"a region that nobody is reached through", "regions: []", "regions: [{shard: zhambyl, url: \"http://127.0.0.1:1\", sender_id: Z, certificates: [root.pem], services: {X: housing-aid}}]", nil, []string{"regions[0]", "no provider"}},
+		{"a region without a certificate", "regions: []", "regions: [{shard: zhambyl, url: \"http://127.0.0.1:1\", sender_id: Z, services: {X: housing-aid}}]", nil, []string{"regions[0]", "certificates"}},
 		{"the data directory cannot be made", "data: data", "data: secret", nil, []string{"data directory", "secret"}},
 		{"the journal is damaged", "data: data", "data: broken", func(dir string) {
 			os.MkdirAll(filepath.Join(dir, "broken"), 0o700)

@@ -115,7 +115,8 @@ type Provider struct {
 	TokenFile string `yaml:"token_file"`
 	// CallbackTokenFile holds the token by which the gateway knows the provider.
 	CallbackTokenFile string `yaml:"callback_token_file"`
-	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed.
+	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed, and
+	// Retry if the defaults do not do.
 	Region  string   `yaml:"region"`
 	Timeout Duration `yaml:"timeout"`
 	Retry   Retry    `yaml:"retry"`
@@ -142,12 +143,15 @@ type Sources struct {
 
 // Source is one state information system behind SHEP.
 type Source struct {
-	URL          string   `yaml:"url"`
-	ServiceID    string   `yaml:"service_id"`
-	SenderID     string   `yaml:"sender_id"`
-	PasswordFile string   `yaml:"password_file"`
-	RouteID      string   `yaml:"route_id"`
-	PublicKey    string   `yaml:"public_key"` // gbdfl only
+	URL          string `yaml:"url"`
+	ServiceID    string `yaml:"service_id"`
+	SenderID     string `yaml:"sender_id"`
+	PasswordFile string `yaml:"password_file"`
+	RouteID      string `yaml:"route_id"`
+	PublicKey    string `yaml:"public_key"` // gbdfl only
+	// Certificates are pinned: questions are signed with the gateway's key, and one of these must
+	// have signed the answer. Empty: neither is signed.
+	Certificates []string `yaml:"certificates"`
 	Timeout      Duration `yaml:"timeout"`
 }
 

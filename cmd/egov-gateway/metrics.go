@@ -169,7 +169,7 @@ type itemsCollector struct {
 
 func newItemsCollector(s journal.Store, shards []string, now func() time.Time) *itemsCollector {
 	return &itemsCollector{s, shards, now,
-		prometheus.NewDesc("egov_gateway_items", "Requests in the journal by shard and state.", []string{"shard", "state"}, nil),
+		prometheus.NewDesc("egov_gateway_items", "Requests in the journal by shard and state; a shard shep:NAME holds the messages that wait for that participant.", []string{"shard", "state"}, nil),
 		prometheus.NewDesc("egov_gateway_oldest_due_seconds", "How long the longest waiting due work has been waiting.", nil, nil)}
 }
 

@@ -25,6 +25,24 @@ const peerPython = "/usr/bin/python3"
 // A SOAP stack that was not written here completes submit → status → result through both
 // channels: it reads our WSDL, signs and verifies with xmlsec, polls, confirms and takes pushes.
 func TestAnIndependentSOAPStack(t *testing.T) {
+	t.Run("that reads the gateway's WSDL", func(t *testing.T) { independentStack(t, "") })
+	t.Run("that reads the published WSDL and changed an address", func(t *testing.T) {
+		dir := os.Getenv("SHEP_CONTRACT")
+		if dir == "" {
+			dir = "../../../shared/shep"
+		}
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "AsyncChannel", "v10")); err != nil {
+			t.Skip("the published contract is not at hand: SHEP_CONTRACT names its folder")
+		}
+		independentStack(t, dir)
+	})
+}
+
+func independentStack(t *testing.T, contract string) {
 	if exec.Command(peerPython, "-c", "import zeep, xmlsec").Run() != nil {
 		missing(t, "python3-zeep python3-xmlsec")
 	}
@@ -64,7 +82,7 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	}
 	portal := l.pki.Must("system-portal")
 	job, err := json.Marshal(map[string]any{
-		"base": l.base, "service": housing, "sender": "EGOV", "password": l.password, "push_sender": "BANK", "push_port": json.Number(port),
+		"base": l.base, "contract": contract, "service": housing, "sender": "EGOV", "password": l.password, "push_sender": "BANK", "push_port": json.Number(port),
 		"sync_request": signed("citizen-01", "egov.kz", taraz), "pull_request": signed("citizen-02", "egov.kz", petropavl), "push_request": signed("gost-citizen-01", "bank.kz", taraz),
 		"key": file("zeep.key", portal.KeyPEM), "certificate": file("zeep.crt", portal.CertificatePEM), "gateway_certificate": file("gateway.crt", l.pki.Must("system-gateway").CertificatePEM),
 	})
@@ -79,26 +97,27 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	var got struct {
-		SyncStatus  string   `json:"sync_status"`
-		SyncSession string   `json:"sync_session"`
-		SyncReceipt string   `json:"sync_receipt"`
-		SyncID      string   `json:"sync_id"`
-		SyncState   string   `json:"sync_state"`
-		SyncResult  string   `json:"sync_result"`
-		Fault       []string `json:"fault"`
-		PullID      string   `json:"pull_id"`
-		PullChain   string   `json:"pull_chain"`
-		PullState   string   `json:"pull_state"`
-		PullTypes   []string `json:"pull_types"`
-		PullResult  string   `json:"pull_result"`
-		AfterResend int      `json:"pull_after_resend"`
-		AfterTaken  *int     `json:"pull_after_confirmation"`
-		PushID      string   `json:"push_id"`
-		PushTypes   []string `json:"push_types"`
-		PushChains  []string `json:"push_chains"`
-		PushChain   string   `json:"push_chain"`
-		PushResult  string   `json:"push_result"`
-		Verified    int      `json:"push_verified"`
+		SyncStatus  string     `json:"sync_status"`
+		SyncSession string     `json:"sync_session"`
+		SyncReceipt string     `json:"sync_receipt"`
+		SyncID      string     `json:"sync_id"`
+		SyncState   string     `json:"sync_state"`
+		SyncResult  string     `json:"sync_result"`
+		Fault       []string   `json:"fault"`
+		PullID      string     `json:"pull_id"`
+		PullChain   string     `json:"pull_chain"`
+		PullState   string     `json:"pull_state"`
+		PullTypes   []string   `json:"pull_types"`
+		PullResult  string     `json:"pull_result"`
+		AfterResend int        `json:"pull_after_resend"`
+		AfterTaken  *int       `json:"pull_after_confirmation"`
+		PushID      string     `json:"push_id"`
+		PushTypes   []string   `json:"push_types"`
+		PushChains  []string   `json:"push_chains"`
+		PushChain   string     `json:"push_chain"`
+		PushResult  string     `json:"push_result"`
+		Verified    int        `json:"push_verified"`
+		Changed     [][]string `json:"push_changed"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -122,6 +141,9 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 	}
 	if got.PushChain != shep.Chain(gateway.RequestID(got.PushID)) || !slices.Equal(got.PushChains, []string{got.PushChain}) || got.PushResult != document(got.PushID, gateway.BodyResult) || got.Verified < len(got.PushTypes)+1 {
 		t.Errorf("AsyncChannel, pushed: %+v", got)
+	}
+	if len(got.Changed) != 1 || !slices.Equal(got.Changed[0], []string{got.PushID, "DELIVERED"}) {
+		t.Errorf("told of the delivery: %q", got.Changed)
 	}
 	for how, types := range map[string][]string{"fetched": got.PullTypes, "pushed": got.PushTypes} {
 		if n := len(types); n < 2 || types[n-1] != "RESPONSE" || slices.Index(types, "RESPONSE") != n-1 || types[0] != "NOTIFICATION" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"egov-gateway/gateway/channel"
 	"egov-gateway/gateway/dispatch"
 	"egov-gateway/gateway/harness"
+	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -327,6 +329,14 @@ func TestAsyncChannelPush(t *testing.T) {
 	if portal.away != 0 || len(portal.got) < 2 {
 		t.Fatalf("%d messages, %d times away", len(portal.got), portal.away)
 	}
+	if len(portal.changed) == 0 {
+		t.Error("not told of the delivery")
+	}
+	for _, s := range portal.changed { // more than once only when a lease ends under way: the clock hops by days
+		if s.MessageID != receipt.ID || s.State != shep.Delivered || s.NotificationID != portal.changed[0].NotificationID {
+			t.Errorf("told of the delivery: %+v", s)
+		}
+	}
 	for i, m := range portal.got {
 		if m.CorrelationID != receipt.CorrelationID || m.Sender.ID != "egov-gateway" || (m.Type == shep.TypeResponse) != (i == len(portal.got)-1) {
 			t.Errorf("message %d is %s of chain %s", i+1, m.Type, m.CorrelationID)
@@ -339,9 +349,10 @@ type pushed struct {
 	t *testing.T
 	l *lab
 
-	mu   sync.Mutex // guards all below
-	away int        // so many more times
-	got  []*shep.AsyncMessage
+	mu      sync.Mutex // guards all below
+	away    int        // so many more times
+	got     []*shep.AsyncMessage
+	changed []*shep.StatusChange
 }
 
 func (p *pushed) responses() (n int) {
@@ -369,9 +380,14 @@ func (p *pushed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.t.Errorf("a push that is not signed by the gateway: %v", err)
 		return
 	}
+	w.Header().Set("Content-Type", "text/xml")
+	if s, ok := opened.Payload.(*shep.StatusChange); ok {
+		p.changed = append(p.changed, s)
+		w.Write(p.l.envelope(p.t, "system-portal", &shep.StatusChangeReceipt{Date: p.l.clock.Now(), SessionID: s.SessionID})) //nolint:errcheck // the gateway repeats
+		return
+	}
 	m := opened.Payload.(*shep.AsyncMessage)
 	p.got = append(p.got, m)
-	w.Header().Set("Content-Type", "text/xml")
 	w.Write(p.l.envelope(p.t, "system-portal", &shep.AsyncReceipt{ID: m.ID, CorrelationID: m.CorrelationID, Date: p.l.clock.Now()})) //nolint:errcheck // the gateway repeats
 }
 
@@ -612,5 +628,48 @@ func TestLargeMessages(t *testing.T) {
 				t.Errorf("%d MB of memory", used>>20)
 			}
 		})
+	}
+}
+
+// Messages that nobody fetches are not kept for ever, and an operator sees them.
+func TestMessagesThatNobodyFetches(t *testing.T) {
+	l, _ := newTestLab(t, monday, nil)
+	receipt := mustAsk[*shep.AsyncReceipt](t, l, "async", "", l.request(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01"))))
+	l.await(t, gateway.RequestID(receipt.ID), closed)
+	query := func() []shep.AsyncMessage {
+		return mustAsk[*shep.MessagesAnswer](t, l, "async", "", &shep.MessagesQuery{ServiceID: housing, Sender: l.egov()}).Messages
+	}
+	waiting := query()
+	if len(waiting) == 0 {
+		t.Fatal("nothing waits")
+	}
+	_, _, metrics := get(t, l.admin+"/metrics")
+	if want := fmt.Sprintf(`egov_gateway_items{shard="shep:egov.kz",state="accepted"} %d`, len(waiting)); !strings.Contains(string(metrics), want) {
+		t.Errorf("the metrics lack %s", want)
+	}
+	newest := l.clock.Now()
+	l.clock.HopTo(monday.Add(channel.KeepWaiting - time.Hour))
+	l.svc.mail.Kick()
+	time.Sleep(300 * time.Millisecond)
+	if n := len(query()); n != len(waiting) {
+		t.Errorf("%d of %d messages wait shortly before", n, len(waiting))
+	}
+	l.clock.HopTo(newest.Add(channel.KeepWaiting + time.Hour))
+	for range 200 {
+		l.svc.mail.Kick()
+		if len(query()) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := len(query()); n != 0 {
+		t.Errorf("%d messages still wait", n)
+	}
+	id := waiting[0].ID
+	if s := mustAsk[*shep.StatusAnswer](t, l, "async", "", &shep.StatusQuery{MessageID: id, Date: l.clock.Now(), Sender: l.egov()}); s.State != shep.DeliveryStopped {
+		t.Errorf("state %s", s.State)
+	}
+	if _, err := l.svc.store.Body(t.Context(), gateway.RequestID(id), "letter"); !errors.Is(err, journal.ErrErased) {
+		t.Errorf("the message's data: %v", err)
 	}
 }

@@ -189,7 +189,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	b.m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "egov_gateway_calendar_end_seconds", Help: "Seconds until the end of the working calendar's data: extend calendar.yaml before terms reach it."},
 		func() float64 { return b.forms.Calendar().End().Sub(now()).Seconds() }))
 	admin := http.NewServeMux()
-	b.m.reg.MustRegister(newItemsCollector(b.store, shards, now), newDeadlinesCollector(b.store, shards, now))
+	watched := shards
+	if mail != nil {
+		watched = slices.Concat(shards, mail.directory.Queues())
+	}
+	b.m.reg.MustRegister(newItemsCollector(b.store, watched, now), newDeadlinesCollector(b.store, shards, now))
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
 	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
 	httpserver.Health(admin, append(append(b.probes(), loud...), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
@@ -418,7 +422,15 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 		if err != nil {
 			return err
 		}
-		src, err := make(register.Config{URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
+		partners, err := b.c.certificates("sources."+name+".certificates", c.Certificates)
+		if err != nil {
+			return err
+		}
+		var key *xmlsig.Key
+		if len(partners) > 0 {
+			key = b.key
+		}
+		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
 			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.m.call}, Now: b.now})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)

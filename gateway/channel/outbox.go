@@ -42,7 +42,7 @@ const (
 type letter struct {
 	Request gateway.RequestID `json:"request"`
 	Service string            `json:"service"` // SHEP's id
-	Type    shep.MessageType  `json:"type"`
+	Type    shep.MessageType  `json:"type"`    // "" for a changed status, which has no data
 	At      time.Time         `json:"at"`
 }
 
@@ -79,7 +79,7 @@ func NewOutbox(d *Directory, j journal.Store, now func() time.Time, log *slog.Lo
 // door, and who is no participant, is told nothing here.
 func (o *Outbox) Notify(ctx context.Context, portal string, id gateway.RequestID, n flow.Notice) error {
 	p := o.directory.byPortal[portal]
-	if p == nil || n.Door != DoorAsync || len(n.Document) == 0 {
+	if p == nil || n.Door != DoorAsync {
 		return nil
 	}
 	service := p.serviceID(n.Service)
@@ -87,8 +87,13 @@ func (o *Outbox) Notify(ctx context.Context, portal string, id gateway.RequestID
 		return nil
 	}
 	key, kind := "result", shep.TypeResponse
-	if n.Step != "" {
+	switch {
+	case n.Step != "":
 		key, kind = "step/"+n.Step, shep.TypeNotification
+	case n.State == gateway.StateDelivered && p.Push == nil:
+		return nil // who fetches asks by getMessageStatus
+	case n.State == gateway.StateDelivered:
+		key, kind = "delivered", ""
 	}
 	return o.put(ctx, p, key, letter{Request: id, Service: service, Type: kind, At: n.At}, n.Document)
 }
@@ -153,10 +158,26 @@ func (o *Outbox) push(ctx context.Context, l journal.Lease) (journal.Step, error
 	if err != nil {
 		return journal.Step{}, err
 	}
-	if _, err := p.Push.Send(ctx, m); err != nil {
+	if m.Type == "" {
+		err = o.changed(ctx, p, l.Item)
+	} else {
+		_, err = p.Push.Send(ctx, m)
+	}
+	if err != nil {
 		return journal.Step{}, err
 	}
 	return o.taken(l), nil
+}
+
+// changed tells that the participant's REQUEST reached its provider.
+func (o *Outbox) changed(ctx context.Context, p *Participant, it journal.Item) error {
+	var l letter
+	if err := json.Unmarshal(it.Doc, &l); err != nil {
+		return gateway.Errorf(gateway.Internal, "read a letter: %w", err)
+	}
+	_, err := p.Push.Changed(ctx, shep.StatusChange{NotificationID: string(it.ID), MessageID: string(l.Request),
+		MessageStatus: shep.MessageStatus{State: shep.Delivered, Code: string(gateway.StateDelivered), Date: l.At}, SessionID: shep.NewSession()})
+	return err
 }
 
 func (o *Outbox) taken(l journal.Lease) journal.Step {
@@ -216,7 +237,19 @@ func (o *Outbox) message(ctx context.Context, it journal.Item) (shep.AsyncMessag
 // bytes of data, but one in any case.
 func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, amount, bytes int) ([]shep.AsyncMessage, error) {
 	var chosen []journal.Item
-	for cursor := ""; ; {
+	if q.ID != "" {
+		it, err := o.item(ctx, p, q.ID)
+		if gateway.ReasonOf(err) == gateway.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if it.State == gateway.StateAccepted && o.fits(it, q) {
+			chosen = append(chosen, it)
+		}
+	}
+	for cursor := ""; q.ID == ""; {
 		page, next, err := o.journal.List(ctx, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Cursor: cursor, Limit: 200})
 		if err != nil {
 			return nil, err
@@ -253,7 +286,7 @@ func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQu
 
 func (o *Outbox) fits(it journal.Item, q *shep.MessagesQuery) bool {
 	var l letter
-	if o.isGone(it.ID) || json.Unmarshal(it.Doc, &l) != nil || l.Service != q.ServiceID || q.ID != "" && q.ID != string(it.ID) {
+	if o.isGone(it.ID) || json.Unmarshal(it.Doc, &l) != nil || l.Type == "" || l.Service != q.ServiceID || q.ID != "" && q.ID != string(it.ID) {
 		return false
 	}
 	if q.CorrelationID == "" {

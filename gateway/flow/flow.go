@@ -29,7 +29,8 @@ import (
 // request goes on without them; mandatory ones are waited for.
 const LaterDeadline = 10 * time.Minute
 
-// A Notifier tells a portal that a request has a new state, or that the provider reported a step.
+// A Notifier tells a portal that a request was delivered or decided, or that the provider
+// reported a step.
 // It must be safe to call again; the id, state and step are the idempotency key. The error carries [gateway.PortalUnavailable].
 type Notifier interface {
 	Notify(ctx context.Context, portal string, id gateway.RequestID, n Notice) error
@@ -349,6 +350,12 @@ func (f *Flow) dispatch(ctx context.Context, w *work) error {
 	}
 	if err := f.c.Provider.Send(ctx, w.item.Provider, w.item.ID, delivery); err != nil {
 		return err
+	}
+	if f.c.Notifier != nil {
+		n := Notice{ID: w.item.ID, State: gateway.StateDelivered, At: w.now, Door: w.dossier.Door, Service: w.item.Service}
+		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
+			return err
+		}
 	}
 	w.event(gateway.Event{Kind: gateway.EventDelivered, Subject: w.item.Provider})
 	w.out.State = gateway.StateDelivered

@@ -21,7 +21,7 @@ type HTTPNotifier struct {
 // Notify implements [Notifier].
 func (h *HTTPNotifier) Notify(ctx context.Context, portal string, id gateway.RequestID, n Notice) error {
 	url := h.URLs[portal]
-	if url == "" || n.Step != "" { // steps are read at the status address
+	if url == "" || n.State != gateway.StateDecided || n.Step != "" { // what happens before is read at the status address
 		return nil
 	}
 	body, err := json.Marshal(n)

@@ -22,11 +22,11 @@ const SignalRedrive = "redrive"
 
 // Defaults of Config.
 const (
-	DefaultWorkers     = 16
-	DefaultLease       = time.Minute
-	DefaultPoll        = 200 * time.Millisecond
-	DefaultBackoff     = time.Second
-	DefaultMaxBackoff  = 15 * time.Minute
+	DefaultWorkers    = 16
+	DefaultLease      = time.Minute
+	DefaultPoll       = 200 * time.Millisecond
+	DefaultBackoff    = time.Second
+	DefaultMaxBackoff = 15 * time.Minute
 	// DefaultAttempts lets a provider be away for about two and a half days.
 	DefaultAttempts = 500
 )

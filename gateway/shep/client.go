@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
+	"egov-gateway/gateway/xmlsig"
 )
 
 // Reasons are the words for an [upstream.Client] that carries calls to state systems.
@@ -22,6 +24,10 @@ type ClientConfig struct {
 	SenderID  string // of the gateway; required
 	Password  string // of the sender; "" sends none
 	RouteID   string // "" sends none
+	// Key signs every message (WS-Security); nil signs none.
+	Key *xmlsig.Key
+	// Partners are pinned: one of them must have signed every answer. Empty takes unsigned ones.
+	Partners []*trust.Certificate
 	// Idempotent: the service only reads, so a broken call may be repeated.
 	Idempotent bool
 	// Upstream holds timeouts, limits, TLS and the metrics hook; Name and Reasons are set here.
@@ -84,6 +90,9 @@ func (c *Client) Send(ctx context.Context, m Message) (Response, error) {
 		m.Date = c.c.Now()
 	}
 	body, err := EncodeSendMessage(m)
+	if err == nil && c.c.Key != nil {
+		body, err = Seal(body, c.c.Key)
+	}
 	if err != nil {
 		return Response{}, &gateway.Error{Reason: gateway.Internal, Err: err}
 	}
@@ -97,7 +106,7 @@ func (c *Client) Send(ctx context.Context, m Message) (Response, error) {
 	if got.Status != 200 && got.Status != 500 {
 		return Response{}, gateway.Errorf(gateway.SourceUnavailable, "%s: answered %d", c.c.Name, got.Status)
 	}
-	r, err := DecodeSendMessageResponse(got.Body)
+	r, err := c.response(got.Body)
 	switch fault, isFault := errors.AsType[*Fault](err); {
 	case isFault:
 		return Response{}, gateway.Errorf(gateway.SourceFault, "%s: %w", c.c.Name, fault)
@@ -110,4 +119,26 @@ func (c *Client) Send(ctx context.Context, m Message) (Response, error) {
 		return Response{}, gateway.Errorf(gateway.SourceMalformed, "%s: the answer belongs to another chain of messages", c.c.Name)
 	}
 	return r, nil
+}
+
+// response reads an answer, which a pinned partner must have signed if there is one. A fault is
+// believed unsigned: it only means that there is no answer.
+func (c *Client) response(body []byte) (Response, error) {
+	if len(c.c.Partners) == 0 {
+		return DecodeSendMessageResponse(body)
+	}
+	opened, err := Open(body, OpenOptions{MaxBytes: upstream.DefaultMaxResponse, Known: c.c.Partners})
+	if err != nil {
+		return Response{}, err
+	}
+	switch p := opened.Payload.(type) {
+	case *Fault:
+		return Response{}, &gateway.Error{Reason: gateway.SourceFault, Err: p}
+	case *Response:
+		if !pinned(opened.Signer, c.c.Partners, c.c.Now()) {
+			return Response{}, gateway.Errorf(gateway.TransportWrong, "the answer is not signed by the configured partner")
+		}
+		return *p, nil
+	}
+	return Response{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the Body holds something else than SendMessageResponse")
 }

@@ -18,9 +18,10 @@ import (
 )
 
 var (
-	date  = time.Date(2026, 11, 2, 6, 0, 0, 123e6, time.UTC)
-	plain = []byte(`<?xml version="1.0" encoding="UTF-8"?><n:request xmlns:n="urn:x"><n:a>1 &lt; 2 &amp; "q"</n:a></n:request>`)
-	typed = []byte(`<data xmlns:cs="http://message.persistence.interactive.nat" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="cs:Request">` +
+	date   = time.Date(2026, 11, 2, 6, 0, 0, 123e6, time.UTC)
+	plain  = []byte(`<?xml version="1.0" encoding="UTF-8"?><n:request xmlns:n="urn:x"><n:a>1 &lt; 2 &amp; "q"</n:a></n:request>`)
+	kazakh = []byte("<а:өтініш xmlns:а='urn:x'>ӘәІіҢңҒғҮүҰұҚқӨөҺһ ЁёЪъ\r\n\t&#13;<![CDATA[<Ұ>]]>&amp;#8381;₸ 𐰴</а:өтініш>")
+	typed  = []byte(`<data xmlns:cs="http://message.persistence.interactive.nat" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="cs:Request">` +
 		`<messageId>m</messageId><messageDate>2026-11-02T11:00:00+05:00</messageDate><senderCode>s</senderCode><kdpToken>k</kdpToken><publicKey/></data>`)
 )
 
@@ -61,6 +62,8 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 		{"a document as escaped text, byte for byte", shep.Data{Form: shep.FormString, Document: plain}, plain},
 		{"a document as an element", shep.Data{Form: shep.FormElement, Document: plain}, plain[bytes.Index(plain, []byte("<n:")):]},
 		{"a typed document", shep.Data{Form: shep.FormTyped, Document: typed}, typed},
+		{"Kazakh and Russian letters and line ends as escaped text", shep.Data{Form: shep.FormString, Document: kazakh}, kazakh},
+		{"Kazakh and Russian letters and line ends as an element", shep.Data{Form: shep.FormElement, Document: kazakh}, kazakh},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,6 @@
 """A portal with a SOAP stack of its own: Debian's python3-zeep and python3-xmlsec.
 
-It knows nothing of the gateway but its WSDL. It reads a JSON object from standard input, drives
+It knows nothing of the gateway but its WSDL, or the published one and an address. It reads a JSON object from standard input, drives
 SyncChannel and AsyncChannel, takes pushed messages, and writes what it saw as JSON.
 """
 import base64
@@ -43,8 +43,20 @@ class Signed(BinarySignature):
         return envelope
 
 
-def client(url, wsse=None):
-    return Client(url, wsse=wsse, transport=Transport(timeout=20, operation_timeout=20), settings=Settings(strict=True))
+PUBLISHED = {
+    "sync": ("SyncChannel/v10/Interfaces/SyncChannelHttp_Service.wsdl", "{http://bip.bee.kz/SyncChannel/v10/Interfaces/Binding2}SyncChannelHttpBinding"),
+    "async": ("AsyncChannel/v10/Interfaces/AsyncChannelHttp_Service.wsdl", "{http://bip.bee.kz/AsyncChannel/v10/Interfaces/Binding}AsyncChannelHttpBinding"),
+    "client": ("AsyncChannel/v10/Interfaces/AsyncChannelClientHttp_Service.wsdl", "{http://bip.bee.kz/AsyncChannel/v10/Interfaces/Client/Binding}AsyncChannelClientHttpBinding"),
+}
+
+
+def connect(job, channel, wsse=None):
+    """The contract's binding, and a service at the gateway's address."""
+    address = job["base"] + "/shep/" + channel
+    file, name = PUBLISHED[channel]
+    url = job["contract"] + "/" + file if job["contract"] else address + "?wsdl"
+    client = Client(url, wsse=wsse, transport=Transport(timeout=20, operation_timeout=20), settings=Settings(strict=True))
+    return client.wsdl.bindings[name], client.create_service(name, address)
 
 
 def wait(what, ask, until):
@@ -58,7 +70,7 @@ def wait(what, ask, until):
 
 
 def sync(job, out):
-    service = client(job["base"] + "/shep/sync?wsdl").service
+    _, service = connect(job, "sync")
     sender = {"senderId": job["sender"], "password": job["password"]}
 
     def send(data, service_id=job["service"]):
@@ -88,7 +100,7 @@ def sync(job, out):
 
 
 def pull(job, out):
-    service = client(job["base"] + "/shep/async?wsdl").service
+    _, service = connect(job, "async")
     sender = {"senderId": job["sender"], "password": job["password"]}
     receipt = service.sendMessage(request={
         "messageInfo": {"serviceId": job["service"], "messageType": "REQUEST", "messageDate": now(), "sender": sender},
@@ -120,17 +132,22 @@ def pull(job, out):
 
 def push(job, out):
     wsse = Signed(job)
-    contract = client(job["base"] + "/shep/client?wsdl")
-    operation = next(iter(contract.wsdl.services.values())).ports["AsyncChannelClientHttpPort"].binding.get("sendMessage")
-    got = []
+    binding, _ = connect(job, "client")
+    got, changed = [], []
 
     class Participant(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             envelope = etree.fromstring(self.rfile.read(int(self.headers["Content-Length"])))
             wsse.verify(envelope)
+            operation = binding.get(etree.QName(envelope.find("{*}Body")[0]).localname)
             request = operation.input.deserialize(envelope)
-            got.append(request)
-            answer = operation.output.serialize(response={"messageId": request.messageInfo.messageId, "correlationId": request.messageInfo.correlationId, "responseDate": now()})
+            if operation.name == "sendMessage":
+                got.append(request)
+                response = {"messageId": request.messageInfo.messageId, "correlationId": request.messageInfo.correlationId, "responseDate": now()}
+            else:
+                changed.append(request.notification)
+                response = {"responseDate": now(), "sessionId": request.sessionId}
+            answer = operation.output.serialize(response=response)
             signed, _ = wsse.apply(answer.content, {})
             body = etree.tostring(signed)
             self.send_response(200)
@@ -144,7 +161,7 @@ def push(job, out):
 
     server = http.server.HTTPServer(("127.0.0.1", job["push_port"]), Participant)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    service = client(job["base"] + "/shep/async?wsdl", wsse).service
+    _, service = connect(job, "async", wsse)
     receipt = service.sendMessage(request={
         "messageInfo": {"serviceId": job["service"], "messageType": "REQUEST", "messageDate": now(), "sender": {"senderId": job["push_sender"]}},
         "messageData": {"data": text(job["push_request"])}})
@@ -155,6 +172,7 @@ def push(job, out):
     out["push_chains"] = sorted({m.messageInfo.correlationId for m in got})
     out["push_chain"] = receipt.correlationId
     out["push_result"] = got[-1].messageData.data
+    out["push_changed"] = [[n.messageId, n.messageState] for n in changed]
 
 
 def main():
