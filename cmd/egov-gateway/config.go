@@ -61,7 +61,7 @@ type Config struct {
 	Limits         Limits        `yaml:"limits"`
 	// Clock shifts the clock for replays; absent in production.
 	Clock *ClockConfig `yaml:"clock"`
-	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
+	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
 }

@@ -220,10 +220,11 @@ func (r *run) one(ctx context.Context, s *sending) {
 		s.intended = time.Now()
 	}
 	answers := make([]Answer, len(r.c.Targets))
-	took := make([]time.Duration, len(r.c.Targets))
+	took, served := make([]time.Duration, len(r.c.Targets)), make([]time.Duration, len(r.c.Targets))
 	ask := func(i int) {
+		begin := time.Now()
 		answers[i] = r.c.Targets[i].send(ctx, r.door(s.e), s)
-		took[i] = time.Since(s.intended)
+		took[i], served[i] = time.Since(s.intended), time.Since(begin)
 	}
 	if len(r.c.Targets) == 1 {
 		ask(0)
@@ -240,7 +241,7 @@ func (r *run) one(ctx context.Context, s *sending) {
 	}
 	for i, a := range answers {
 		word := r.compare(s, i, a)
-		r.report.answered(i, s.e, r.door(s.e), a, took[i], word)
+		r.report.answered(i, s.e, r.door(s.e), a, took[i], served[i], word)
 		if word == "" && a.Status == gateway.Verified && s.e.Outcome != "" && r.c.Follow {
 			r.follow.add(i, s.e, a.ID, s.intended)
 		}

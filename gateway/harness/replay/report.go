@@ -70,15 +70,16 @@ type Gateway struct {
 	URL      string  `json:"url"`
 	Accepted Latency `json:"accepted"`
 	Refused  Latency `json:"refused"`
-	Busy     Latency `json:"busy"`    // sent away for want of room, or not to be checked
-	Journey  Latency `json:"journey"` // from sending until the cabinet shows the result
+	Busy     Latency `json:"busy"`         // sent away for want of room, or not to be checked
+	BusySelf Latency `json:"busy_service"` // the same from the moment of sending: what the gateway needed for it
+	Journey  Latency `json:"journey"`      // from sending until the cabinet shows the result
 	Outcomes int64   `json:"outcomes"`
 	// Percentiles of all answers, for the plot: percentile and milliseconds.
 	Percentiles [][2]float64 `json:"percentiles"`
 	Seconds     []Second     `json:"seconds"`
 
-	accepted, refused, busy, journey, all *hdrhistogram.Histogram
-	seconds                               []*hdrhistogram.Histogram
+	accepted, refused, busy, busySelf, journey, all *hdrhistogram.Histogram
+	seconds                                         []*hdrhistogram.Histogram
 }
 
 // A Report is what a replay found.
@@ -117,7 +118,7 @@ func histogram() *hdrhistogram.Histogram {
 func newReport(c Config) *Report {
 	r := &Report{Corpus: c.Corpus.Header, Started: time.Now().UTC().Truncate(time.Second), Rate: c.Rate, Concurrency: c.Concurrency, Classes: map[string]*Class{}, Kinds: map[string]int64{}, start: time.Now()}
 	for _, t := range c.Targets {
-		r.Gateways = append(r.Gateways, &Gateway{Name: t.Name, URL: t.URL, accepted: histogram(), refused: histogram(), busy: histogram(), journey: histogram(), all: histogram()})
+		r.Gateways = append(r.Gateways, &Gateway{Name: t.Name, URL: t.URL, accepted: histogram(), refused: histogram(), busy: histogram(), busySelf: histogram(), journey: histogram(), all: histogram()})
 	}
 	return r
 }
@@ -143,7 +144,7 @@ func (a Answer) String() string {
 }
 
 // answered records an answer; word is what is wrong with it.
-func (r *Report) answered(target int, e *corpus.Entry, door corpus.Door, a Answer, took time.Duration, word string) {
+func (r *Report) answered(target int, e *corpus.Entry, door corpus.Door, a Answer, took, served time.Duration, word string) {
 	us := max(took.Microseconds(), 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,6 +155,7 @@ func (r *Report) answered(target int, e *corpus.Entry, door corpus.Door, a Answe
 		h = g.accepted
 	case gateway.Indeterminate, "":
 		h = g.busy
+		record(g.busySelf, max(served.Microseconds(), 1))
 	}
 	record(h, us)
 	record(g.all, us)
@@ -271,7 +273,7 @@ func (r *Report) finish(took, cpu time.Duration) {
 	r.ClientCPU = cpu.Seconds() / took.Seconds()
 	r.MachineCPU = r.ClientCPU / float64(runtime.NumCPU())
 	for _, g := range r.Gateways {
-		g.Accepted, g.Refused, g.Busy, g.Journey = latency(g.accepted), latency(g.refused), latency(g.busy), latency(g.journey)
+		g.Accepted, g.Refused, g.Busy, g.BusySelf, g.Journey = latency(g.accepted), latency(g.refused), latency(g.busy), latency(g.busySelf), latency(g.journey)
 		for n, h := range g.seconds {
 			if h != nil {
 				g.fold(n)
