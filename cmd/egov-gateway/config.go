@@ -61,7 +61,9 @@ type Config struct {
 	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
-	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
+	// Clock shifts the clock for replays; absent in production.
+	Clock *ClockConfig `yaml:"clock"`
+	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
 	level     *slog.LevelVar // of the log; nil when somebody else's
@@ -231,6 +233,9 @@ func (c *Config) check() error {
 	need("key", c.Key)
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
+	}
+	if _, err := c.Clock.instant(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := c.Journal.check(); err != nil {
 		errs = append(errs, err)

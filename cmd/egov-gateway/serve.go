@@ -23,6 +23,9 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	if err != nil {
 		return err
 	}
+	if now, err = c.Clock.shifted(now); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c.level = new(slog.LevelVar)

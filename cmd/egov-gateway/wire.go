@@ -213,7 +213,8 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			return nil, err
 		}
 	}
-	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
 	ready.Register(admin)
 	var messages []string
 	if mail != nil {
@@ -245,7 +246,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
