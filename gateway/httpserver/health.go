@@ -13,7 +13,7 @@ import (
 // A Probe does one part of the job in the small and says whether that works now.
 type Probe struct {
 	Name  string
-	Shard string // "" for what every shard needs
+	Shard string                      // "" for what every shard needs
 	Check func(context.Context) error // nil always works
 	// Note, if set, is what stands in the place of "ok".
 	Note func() string
