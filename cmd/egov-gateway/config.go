@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"egov-gateway/gateway/intake"
 )
 
 // Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
@@ -64,6 +66,8 @@ type Config struct {
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
+	// taken is told of every submission, while the gateway records.
+	taken func(intake.Submission, error)
 }
 
 // TLS of the doors.
