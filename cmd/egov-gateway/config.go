@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"egov-gateway/gateway/intake"
 )
 
 // Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
@@ -67,6 +69,8 @@ type Config struct {
 
 	dir, file string
 	level     *slog.LevelVar // of the log; nil when somebody else's
+	// taken is told of every submission, while the gateway records.
+	taken func(intake.Submission, error)
 }
 
 // TLS of the doors.

@@ -23,6 +23,10 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	if err != nil {
 		return err
 	}
+	return c.serve(out, now, wrap)
+}
+
+func (c *Config) serve(out streams, now func() time.Time, wrap func(store) store) (err error) {
 	if now, err = c.Clock.shifted(now); err != nil {
 		return err
 	}

@@ -101,6 +101,8 @@ type scene struct {
 	name string
 	make func(m *maker) ([]Request, error)
 	once bool // large: not more than one in a corpus
+	// reason of the refusal, "" for what is accepted.
+	reason gateway.Reason
 }
 
 func good() []scene {
@@ -148,7 +150,7 @@ func (m *maker) refused(class, comment string, key *xmlsig.Key, kind, iin string
 
 // formScene is a request of somebody good whose form, as the change leaves it, is refused.
 func formScene(reason gateway.Reason, comment, territory string, change func(m *maker, d *harness.Draft), edit func(form []byte) []byte, send func(docs []harness.Document) []harness.Document) scene {
-	return scene{name: comment, make: func(m *maker) ([]Request, error) {
+	return scene{name: comment, reason: reason, make: func(m *maker) ([]Request, error) {
 		p := m.somebody()
 		d := m.draft(p.Person, territory)
 		if change != nil {
@@ -202,17 +204,17 @@ func forms() []scene {
 			return []byte(replace(string(form), fmt.Sprintf("<size>%d</size>", n), fmt.Sprintf("<size>%d</size>", n+1)))
 		}, nil),
 		formScene(gateway.AttachmentType, "a copy that is no PDF", petropavl, func(_ *maker, d *harness.Draft) { d.Documents[0].Data = []byte("TEST ONLY plain text\n") }, nil, nil),
-		{name: "copies beyond the limit", once: true, make: formScene(gateway.AttachmentsTooLarge, "copies beyond the limit", petropavl, func(_ *maker, d *harness.Draft) {
+		{name: "copies beyond the limit", reason: gateway.AttachmentsTooLarge, once: true, make: formScene(gateway.AttachmentsTooLarge, "copies beyond the limit", petropavl, func(_ *maker, d *harness.Draft) {
 			d.Documents[0].Data = append(harness.PDF("large TEST ONLY"), make([]byte, 5<<20)...)
 		}, nil, nil).make},
-		{name: "no power of attorney", make: func(m *maker) ([]Request, error) {
+		{name: "no power of attorney", reason: gateway.AttorneyMissing, make: func(m *maker) ([]Request, error) {
 			p, by := m.people[0], m.people[2]
 			d := m.draft(p.Person, taraz)
 			d.Representative = &harness.Attorney{Person: by.Person, ValidUntil: m.c.Clock.AddDate(0, 0, -2).Format(time.DateOnly)}
 			d.Documents = []harness.Document{{Name: "power.pdf", Kind: "power-of-attorney", MediaType: "application/pdf", Data: harness.PDF("power of attorney TEST ONLY")}}
 			return m.refused("form", "a power of attorney that ended", by.key, by.kind, by.IIN, d.XML(), d.Documents, gateway.AttorneyMissing, "")
 		}},
-		{name: "the message id again", make: func(m *maker) ([]Request, error) {
+		{name: "the message id again", reason: gateway.ReplayConflict, make: func(m *maker) ([]Request, error) {
 			p := m.somebody()
 			d := m.draft(p.Person, taraz)
 			all, err := m.accepted(p, d, "its message id comes again below")
@@ -228,10 +230,10 @@ func forms() []scene {
 			more[0].Entry.After = m.id(0)
 			return append(all, more...), nil
 		}},
-		{name: "nothing at all", make: func(m *maker) ([]Request, error) {
+		{name: "nothing at all", reason: gateway.BodyEmpty, make: func(m *maker) ([]Request, error) {
 			return []Request{{Entry: corpus.Entry{Class: "octets", Comment: "nothing at all", Admission: Verdict(gateway.BodyEmpty)}}}, nil
 		}},
-		{name: "a document of more than a megabyte", once: true, make: func(m *maker) ([]Request, error) {
+		{name: "a document of more than a megabyte", reason: gateway.DocumentTooLarge, once: true, make: func(m *maker) ([]Request, error) {
 			p := m.somebody()
 			form := m.draft(p.Person, taraz)
 			out, err := m.refused("octets", "a document of more than a megabyte", p.key, p.kind, p.IIN, pad(form.XML(), 1<<20), nil, gateway.DocumentTooLarge, "")
@@ -247,7 +249,7 @@ func forms() []scene {
 func (g *Generator) signers() []scene {
 	var all []scene
 	sent := func(comment, citizen, signer string, reason gateway.Reason) {
-		all = append(all, scene{name: comment, make: func(m *maker) ([]Request, error) {
+		all = append(all, scene{name: comment, reason: reason, make: func(m *maker) ([]Request, error) {
 			e := m.pki.Must(citizen)
 			by := m.pki.Must(signer)
 			key, err := xmlsig.NewKey(by.DER, by.Signer)
@@ -273,7 +275,7 @@ func (g *Generator) signers() []scene {
 	}
 	sent("a wrong check digit in the certificate", "citizen-01", "citizen-bad-check-digit", gateway.IINChecksum)
 	for _, x := range g.leaves {
-		all = append(all, scene{name: x.name, make: func(m *maker) ([]Request, error) {
+		all = append(all, scene{name: x.name, reason: x.want, make: func(m *maker) ([]Request, error) {
 			d := m.draft(personOf(m.maker), taraz)
 			doc := formSeed(d.XML(), signerOf(m.maker).with(x.cert)).String()
 			e := entry("certificate/made", x.name, RSA, x.want, x.want)
@@ -311,7 +313,7 @@ func (g *Generator) signatures() []scene {
 	}
 	var all []scene
 	for _, reason := range order {
-		all = append(all, scene{name: string(reason), make: func(m *maker) ([]Request, error) {
+		all = append(all, scene{name: string(reason), reason: reason, make: func(m *maker) ([]Request, error) {
 			kind := []string{RSA, GOST}[m.r.IntN(2)]
 			if reason == gateway.SignatureKeyMismatch {
 				kind = RSA // those attacks are made for one signer
