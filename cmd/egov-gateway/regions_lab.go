@@ -68,7 +68,7 @@ func newLand(dir string, clock *hopClock, log *slog.Logger, change ...func(*stat
 	}
 	for shard, one := range map[string]*lab{"north-kazakhstan": l.north, "zhambyl": l.zhambyl} {
 		err := one.reconfigure(func(c *Config) {
-			c.Shards, c.Portals = []string{shard}, nil
+			c.Shards, c.Portals, c.Console = []string{shard}, nil, nil // the portal-side gateway has one
 			p := Participant{Name: "portal-gateway", SenderID: "PORTAL-GATEWAY", Certificates: []string{l.portal.system + ".crt"}, Services: labServices(), Gateway: true, Portals: []string{"egov.kz"}}
 			if shard == "north-kazakhstan" {
 				p.PushURL, p.PushTimeout = l.portal.base+"/shep/client", Duration(5*time.Second)
