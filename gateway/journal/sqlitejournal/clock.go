@@ -13,20 +13,14 @@ const clockStep = time.Minute
 // time means nothing. Without it a gateway whose clock was an hour ahead for a moment would
 // leave the requests in work at that moment, and all that wait for them, alone for an hour.
 //
-// It looks when the clock goes back, and once after Open: the correction may be why the process
-// was started again.
+// It looks whenever something was written under an instant that is still to come: when the clock
+// goes back, when a call that began before comes to its end after, and after a restart.
 func (s *Store) setBack(ctx context.Context, now time.Time, lease time.Duration) error {
 	at := now.UnixMicro()
-	last := s.claimed.Swap(at)
-	if last != 0 && at >= last-clockStep.Microseconds() {
-		return nil
-	}
-	// Closed requests wait years for their retention: they are looked through only if something
-	// was really written under an instant that is still to come.
 	if s.latest.Load() <= at+latestStep.Microseconds() {
 		return nil
 	}
-	err := s.submit(ctx, func(w *writing) error {
+	return s.submit(ctx, func(w *writing) error {
 		if _, err := w.exec("UPDATE item SET wake = ? WHERE wake > ? AND leased = 0 AND (updated > ? OR pending > 0)", at, at, at+clockStep.Microseconds()); err != nil {
 			return err
 		}
@@ -38,10 +32,6 @@ func (s *Store) setBack(ctx context.Context, now time.Time, lease time.Duration)
 		w.reset, w.latest = true, at
 		return nil
 	})
-	if err != nil {
-		s.claimed.CompareAndSwap(at, last) // the next look tries again
-	}
-	return err
 }
 
 // latestStep is how far instants may go past the one that the database remembers.

@@ -83,7 +83,6 @@ type Store struct {
 	free    atomic.Uint64 // bytes left on the disk at the last look
 	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
-	claimed atomic.Int64 // when the last Claim was made, by its caller's clock, in microseconds
 	tally   tally
 
 	mu     sync.RWMutex // guards closed against sends on calls
