@@ -31,6 +31,9 @@ const (
 	DefaultAttempts = 500
 )
 
+// clockStep is how far the clock may go back during a step before its plans are made anew.
+const clockStep = time.Minute
+
 // A Step does the work of one state. Run gets the item under a lease and returns its next
 // step; it may run again from the start at any time, and must reach the same outcome.
 // An error is judged by its Reason's class: retried with back-off, or parked for an operator.
@@ -183,8 +186,13 @@ func (e *Engine) work(ctx context.Context, l journal.Lease) {
 	inLease, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
 	defer cancel()
 	log := e.c.Log.With("request", string(l.Item.ID), "shard", l.Item.Shard, "state", string(l.Item.State))
+	began, clock := time.Now(), e.c.Now()
 	next := e.next(inLease, l)
 	next.At = e.c.Now()
+	// A clock that was set back while the step ran has put its wake time off: the step looks again.
+	if back := time.Since(began) - next.At.Sub(clock); back > clockStep && !next.Wake.IsZero() {
+		next.Wake = next.At
+	}
 	for _, s := range l.Inbox {
 		if s.Kind == SignalRedrive { // an order is for the parking that it found, never for a later one
 			next.Consumed = append(next.Consumed, s.Key)

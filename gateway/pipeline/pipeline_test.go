@@ -379,3 +379,29 @@ func (b *bench) signal(t *testing.T, id gateway.RequestID, key, kind string) {
 		t.Fatal(err)
 	}
 }
+
+// A clock that was ahead when a step began and is right when it ends puts nothing off.
+func TestAClockThatIsSetBackDuringAStep(t *testing.T) {
+	var b *bench
+	var ran atomic.Int32
+	ready := make(chan struct{})
+	step := func(_ context.Context, l journal.Lease) (journal.Step, error) {
+		<-ready
+		if ran.Add(1) > 1 {
+			return journal.Step{State: gateway.StateClosed, Doc: l.Item.Doc}, nil
+		}
+		at := b.clock()
+		b.hop(-time.Hour)
+		return journal.Step{State: gateway.StateAccepted, Doc: l.Item.Doc, Wake: at}, nil
+	}
+	b, _ = newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "step", Run: step}}, nil)
+	b.hop(time.Hour)
+	id := b.create(t, 1)
+	close(ready)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if it, err := b.store.Store.Get(t.Context(), id); err == nil && it.State == gateway.StateClosed {
+			return
+		}
+	}
+	t.Errorf("the step ran %d times and waits for the wrong hour", ran.Load())
+}

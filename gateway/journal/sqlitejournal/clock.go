@@ -13,8 +13,8 @@ const clockStep = time.Minute
 // time means nothing. Without it a gateway whose clock was an hour ahead for a moment would
 // leave the requests in work at that moment, and all that wait for them, alone for an hour.
 //
-// Closed requests wait years for their retention, so all are looked through only when something
-// was really written under an instant that is still to come.
+// It looks whenever something was written under an instant that is still to come: when the clock
+// goes back, when a call that began before comes to its end after, and after a restart.
 func (s *Store) setBack(ctx context.Context, now time.Time, lease time.Duration) error {
 	at := now.UnixMicro()
 	if s.latest.Load() <= at+latestStep.Microseconds() {

@@ -307,6 +307,15 @@ func TestAClockThatWasAheadPutsNothingOff(t *testing.T) {
 			if ls := claim(right); len(ls) != want {
 				t.Errorf("%d can be claimed under the right clock, want %d", len(ls), want)
 			}
+			// An admission that began under the wrong clock ends when it is right again.
+			late := journaltest.NewItem(9)
+			late.Created, late.Wake = wrong, wrong
+			if _, err := s.Create(t.Context(), late); err != nil {
+				t.Fatal(err)
+			}
+			if ls := claim(right.Add(time.Second)); len(ls) != 1 {
+				t.Errorf("%d can be claimed of what was begun under the wrong clock", len(ls))
+			}
 		})
 	}
 }
