@@ -34,6 +34,8 @@ type cli struct {
 	Sign         signCmd         `cmd:"" help:"Sign a document with a key and certificate."`
 	Passport     passportCmd     `cmd:"" help:"Work on service passports."`
 	Journal      journalCmd      `cmd:"" help:"Look at a gateway's journal, back it up, check it, set parked work going again."`
+	Monitoring   monitoringCmd   `cmd:"" help:"Metrics, alert rules, dashboards and the runbook."`
+	Support      supportCmd      `cmd:"" name:"support-bundle" help:"Gather what a supporter needs, without personal data and secrets."`
 	Certs        certsCmd        `cmd:"" help:"Check or make the test PKI. TEST ONLY."`
 }
 

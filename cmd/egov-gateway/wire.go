@@ -211,6 +211,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	}
 	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
 	ready.Register(admin)
+	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string
 	if mail != nil {
 		messages = mail.directory.Queues()
