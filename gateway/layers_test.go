@@ -33,7 +33,8 @@ gateway/passport: gateway gateway/xmlsig
 gateway/message: gateway
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
-gateway/upstream: gateway
+gateway/tracing: gateway
+gateway/upstream: gateway gateway/tracing
 gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
 gateway/journal/journaltest: gateway gateway/journal
@@ -44,7 +45,7 @@ gateway/journal/powerloss:
 gateway/attachment: gateway
 gateway/enrich: gateway
 gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
-gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/trust gateway/verification gateway/xmlsig
+gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
@@ -53,7 +54,7 @@ gateway/httpserver:
 gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
 gateway/monitoring:
 gateway/harness: gateway/xmlsig
-adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
+adapters/register: gateway gateway/shep gateway/tracing gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/socialpayments: gateway gateway/shep gateway/xmlsig adapters/register

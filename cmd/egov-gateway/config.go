@@ -60,6 +60,7 @@ type Config struct {
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Limits         Limits        `yaml:"limits"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
+	Tracing        *Tracing      `yaml:"tracing"`
 	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
@@ -254,6 +255,9 @@ func (c *Config) check() error {
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
 	errs = append(errs, c.checkSynthetic()...)
+	if err := c.Tracing.check(); err != nil {
+		errs = append(errs, err)
+	}
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {

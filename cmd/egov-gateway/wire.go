@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"egov-gateway/adapters/alimony"
 	"egov-gateway/adapters/employment"
@@ -56,6 +57,7 @@ type service struct {
 	store    store
 	metrics  *metrics
 	reloader *reloader
+	spans    *sdktrace.TracerProvider // nil without tracing
 	checker  *revocation.Checker
 	shared   io.Closer // nil without shared evidence
 	engine   *pipeline.Engine
@@ -109,6 +111,9 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			s.Close()
 		}
 	}()
+	if s.spans, err = b.tracer(); err != nil {
+		return nil, err
+	}
 	for _, step := range []func() error{b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
 			s.store, s.shared = b.store, b.shared
@@ -156,12 +161,16 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
+	var trace func(context.Context, journal.Item, string) (context.Context, func(gateway.Reason))
+	if s.spans != nil {
+		trace = stepTraced(s.spans)
+	}
 	budgets := map[string]pipeline.Budget{}
 	for _, p := range c.Providers {
 		budgets[p.ID] = pipeline.Budget{Attempts: p.Retry.Attempts, Longest: time.Duration(p.Retry.Longest)}
 	}
 	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: queues, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
-		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
+		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step, Trace: trace}); err != nil {
 		return nil, err
 	}
 
@@ -222,7 +231,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
+	var doors http.Handler = mux
+	if s.spans != nil {
+		doors = traced(s.spans, mux)
+	}
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log}); err != nil {
@@ -258,6 +271,11 @@ func (s *service) Close() error {
 	s.wg.Wait()
 	if s.admin != nil {
 		errs = append(errs, s.admin.Close())
+	}
+	if s.spans != nil { // the last spans; a collector that is away holds up nothing
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		s.spans.Shutdown(ctx) //nolint:errcheck // see above
 	}
 	if s.shared != nil {
 		errs = append(errs, s.shared.Close())
