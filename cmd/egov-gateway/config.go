@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"egov-gateway/gateway/intake"
 )
 
 // Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
@@ -58,13 +60,18 @@ type Config struct {
 	Sources        Sources       `yaml:"sources"`
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
+	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
 	Tracing        *Tracing      `yaml:"tracing"`
-	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
+	// Clock shifts the clock for replays; absent in production.
+	Clock *ClockConfig `yaml:"clock"`
+	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
 	level     *slog.LevelVar // of the log; nil when somebody else's
+	// taken is told of every submission, while the gateway records.
+	taken func(intake.Submission, error)
 }
 
 // TLS of the doors.
@@ -232,6 +239,9 @@ func (c *Config) check() error {
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
 	}
+	if _, err := c.Clock.instant(); err != nil {
+		errs = append(errs, err)
+	}
 	if err := c.Journal.check(); err != nil {
 		errs = append(errs, err)
 	}
@@ -258,6 +268,7 @@ func (c *Config) check() error {
 	if err := c.Tracing.check(); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, c.Console.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {

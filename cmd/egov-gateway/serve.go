@@ -23,6 +23,13 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	if err != nil {
 		return err
 	}
+	return c.serve(out, now, wrap)
+}
+
+func (c *Config) serve(out streams, now func() time.Time, wrap func(store) store) (err error) {
+	if now, err = c.Clock.shifted(now); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c.level = new(slog.LevelVar)
@@ -83,6 +90,7 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, err := b.participants(); return err },
 		func() error { _, _, err := b.portals(); return err },
 		func() error { _, err := b.tls(); return err },
+		func() error { _, err := b.operators(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)

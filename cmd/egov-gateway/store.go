@@ -31,6 +31,9 @@ type JournalConfig struct {
 	ArchiveAfter Duration `yaml:"archive_after"`
 	// Keep is how long a gateway remembers what it accepted, to put it back after a failover.
 	Keep Duration `yaml:"keep"`
+	// Settle is how long after Redis was restarted or replaced an unknown request is answered 503,
+	// because another gateway may still put it back. 0 means 1m; where there is one gateway, 1s will do.
+	Settle Duration `yaml:"settle"`
 	// Replicas must have received a write before it is acknowledged.
 	Replicas int `yaml:"replicas"`
 	// AcceptLoss works on a Redis that may lose what was acknowledged.
@@ -72,7 +75,7 @@ func (j *JournalConfig) check() error {
 func (c *Config) redisJournal() (redisjournal.Config, error) {
 	password, err := c.secretFile("journal.password_file", c.Journal.PasswordFile)
 	j := &c.Journal
-	return redisjournal.Config{Redis: j.Redis, Password: password, Name: j.Name, Dir: c.path(c.Data), Archive: c.path(j.Archive), ArchiveAfter: time.Duration(j.ArchiveAfter),
+	return redisjournal.Config{Redis: j.Redis, Password: password, Name: j.Name, Dir: c.path(c.Data), Archive: c.path(j.Archive), ArchiveAfter: time.Duration(j.ArchiveAfter), Settle: time.Duration(j.Settle),
 		Keep: time.Duration(j.Keep), Replicas: j.Replicas, AcceptLoss: j.AcceptLoss}, err
 }
 

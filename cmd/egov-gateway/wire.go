@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +61,9 @@ type service struct {
 	mail     *pipeline.Engine // messages to SHEP's participants; nil without them
 	doors    *httpserver.Server
 	admin    *httpserver.Server
+	console  *httpserver.Server // nil when it has no address of its own
+	// watchDeadlines looks at the deadlines now, as the console does from time to time; nil without one.
+	watchDeadlines func(context.Context) error
 
 	stop func()
 	wg   sync.WaitGroup
@@ -76,6 +76,8 @@ type builder struct {
 	log  *slog.Logger
 	wrap func(store) store // nil for the journal as it is
 	m    *metrics
+	// watch remembers how each called system did, for the console.
+	watch *systems
 
 	forms        *passport.Register
 	texts        *message.Catalogue
@@ -102,7 +104,7 @@ type builder struct {
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
 func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now)}
+	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -181,7 +183,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	}
 	portals = append(portals, walk.portal(keys)...)
 	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
-		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
+		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +202,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		door.Register(mux)
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
+	streams := func() {}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
 			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
@@ -207,6 +210,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			return nil, err
 		}
 		cab.Register(mux)
+		streams = cab.Close
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
@@ -218,7 +222,11 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			return nil, err
 		}
 	}
-	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
+	if s.spans != nil {
+		doors = traced(s.spans, doors)
+	}
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
 	ready.Register(admin)
 	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string
@@ -231,14 +239,30 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
-	var doors http.Handler = mux
-	if s.spans != nil {
-		doors = traced(s.spans, mux)
-	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg}); err != nil {
+	con, err := b.console(messages, func() {
+		s.engine.Kick()
+		if mail != nil {
+			mail.engine.Kick()
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
-	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log}); err != nil {
+	drained := func() {}
+	if con != nil {
+		drained, s.watchDeadlines = con.Close, con.Watch
+		s.wg.Go(func() { con.Run(ctx) })
+		if c.Console.Listen == "" {
+			con.Register(admin)
+		}
+	}
+	if s.console, err = b.serveConsole(con); err != nil {
+		return nil, err
+	}
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
+		return nil, err
+	}
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
 		return nil, err
 	}
 	s.wg.Go(func() {
@@ -266,6 +290,9 @@ func (s *service) Close() error {
 	var errs []error
 	if s.doors != nil {
 		errs = append(errs, s.doors.Close())
+	}
+	if s.console != nil {
+		errs = append(errs, s.console.Close())
 	}
 	s.stop()
 	s.wg.Wait()
@@ -422,7 +449,7 @@ func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, erro
 			return nil, err
 		}
 		b.m.roles[p.ID] = roleProvider
-		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.m.call})
+		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
 		if err != nil {
 			return nil, err
 		}
@@ -476,7 +503,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 			key = b.key
 		}
 		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
-			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.m.call}, Now: b.now})
+			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.called}, Now: b.now})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
 		}
@@ -519,7 +546,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 }
 
 func (b *builder) notifier() (flow.Notifier, error) {
-	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.m.call})
+	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.called})
 	if err != nil {
 		return nil, err
 	}
@@ -543,15 +570,9 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 			return nil, nil, err
 		}
 		if p.ClientCertificate != "" {
-			raw, err := os.ReadFile(b.c.path(p.ClientCertificate))
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s.client_certificate: %w", name, err)
+			if q.CertificateSHA256, err = b.c.pinned(name+".client_certificate", p.ClientCertificate); err != nil {
+				return nil, nil, err
 			}
-			block, _ := pem.Decode(raw)
-			if block == nil || block.Type != "CERTIFICATE" {
-				return nil, nil, fmt.Errorf("%s.client_certificate: %s holds no certificate in PEM", name, p.ClientCertificate)
-			}
-			q.CertificateSHA256 = sha256.Sum256(block.Bytes)
 		}
 		for _, other := range all {
 			if q.TokenSHA256 != [32]byte{} && q.TokenSHA256 == other.TokenSHA256 {
@@ -572,25 +593,12 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 }
 
 func (b *builder) tls() (*tls.Config, error) {
-	t := b.c.TLS
-	if t == nil {
-		return nil, nil
+	out, err := b.c.serverTLS("tls", b.c.TLS)
+	if out == nil || err != nil {
+		return nil, err
 	}
-	pair, err := tls.LoadX509KeyPair(b.c.path(t.Certificate), b.c.path(t.Key))
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	b.pair.Store(&pair)
-	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }}
-	if t.ClientCA != "" {
-		raw, err := os.ReadFile(b.c.path(t.ClientCA))
-		if err != nil {
-			return nil, fmt.Errorf("tls.client_ca: %w", err)
-		}
-		out.ClientCAs, out.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
-		if !out.ClientCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate in PEM", t.ClientCA)
-		}
-	}
+	// A new certificate is taken without a restart.
+	b.pair.Store(&out.Certificates[0])
+	out.Certificates, out.GetCertificate = nil, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }
 	return out, nil
 }

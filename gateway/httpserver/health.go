@@ -13,8 +13,10 @@ import (
 // A Probe does one part of the job in the small and says whether that works now.
 type Probe struct {
 	Name  string
-	Shard string // "" for what every shard needs
-	Check func(context.Context) error
+	Shard string                      // "" for what every shard needs
+	Check func(context.Context) error // nil always works
+	// Note, if set, is what stands in the place of "ok".
+	Note func() string
 }
 
 // ProbeTimeout bounds all probes of one readiness check.
@@ -23,6 +25,7 @@ const ProbeTimeout = 3 * time.Second
 // A Finding is what one probe found.
 type Finding struct {
 	Probe, Shard string
+	Note         string // instead of "ok"
 	Err          error
 }
 
@@ -65,7 +68,14 @@ func (r *Readiness) Check(ctx context.Context) []Finding {
 	answers := make(chan numbered, len(r.probes))
 	found := make([]Finding, len(r.probes))
 	for i, p := range r.probes {
-		found[i] = Finding{p.Name, p.Shard, context.DeadlineExceeded}
+		found[i] = Finding{Probe: p.Name, Shard: p.Shard, Note: "ok", Err: context.DeadlineExceeded}
+		if p.Note != nil {
+			found[i].Note = p.Note()
+		}
+		if p.Check == nil {
+			answers <- numbered{i, nil}
+			continue
+		}
 		go func() { answers <- numbered{i, p.Check(ctx)} }()
 	}
 wait:
@@ -122,7 +132,7 @@ func (r *Readiness) answer(w http.ResponseWriter, req *http.Request, shard strin
 		if shard != "" && f.Shard != "" && f.Shard != shard {
 			continue
 		}
-		word := "ok"
+		word := f.Note
 		if f.Err != nil {
 			ready, word = false, f.Err.Error()
 		}

@@ -37,6 +37,8 @@ type Config struct {
 	TLS     *tls.Config  // nil serves plain HTTP
 	Log     *slog.Logger // nil discards
 	Metrics prometheus.Registerer
+	// Draining, if set, is called when Close begins: what streams without an end should end.
+	Draining func()
 }
 
 // A Server serves until Close.
@@ -60,6 +62,9 @@ func Start(c Config) (*Server, error) {
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}
+	if c.Draining != nil {
+		s.srv.RegisterOnShutdown(c.Draining)
+	}
 	go func() {
 		if c.TLS != nil {
 			s.done <- s.srv.ServeTLS(ln, "", "")

@@ -73,6 +73,9 @@ type Config struct {
 	Log *slog.Logger     // nil discards
 	// Accepted, if set, is called after each acceptance.
 	Accepted func()
+	// Taken, if set, is given every submission that was decided about, with nil or the refusal. It
+	// must not block and must not keep the bytes.
+	Taken func(s Submission, err error)
 	// Observe, if set, is told how each request at the door ended.
 	Observe func(context.Context, Observation)
 }
@@ -184,6 +187,9 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	}
 	out, err := a.run(ctx)
 	d.observe(ctx, portal, a.route.Passport, err, out != nil && out.Duplicate, start)
+	if d.c.Taken != nil {
+		d.c.Taken(s, err)
+	}
 	if err != nil {
 		reason := gateway.ReasonOf(err)
 		d.c.Log.Info("refused", "door", s.Door, "portal", portal, "reason", string(reason), "error", err)

@@ -182,10 +182,10 @@ func (e *Engine) claim(ctx context.Context, wg *sync.WaitGroup) (int, error) {
 }
 
 func (e *Engine) work(ctx context.Context, l journal.Lease) {
-	ctx, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
+	inLease, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
 	defer cancel()
 	log := e.c.Log.With("request", string(l.Item.ID), "shard", l.Item.Shard, "state", string(l.Item.State))
-	next := e.next(ctx, l)
+	next := e.next(inLease, l)
 	next.At = e.c.Now()
 	for _, s := range l.Inbox {
 		if s.Kind == SignalRedrive { // an order is for the parking that it found, never for a later one
@@ -217,6 +217,10 @@ func (e *Engine) next(ctx context.Context, l journal.Lease) journal.Step {
 	out, err := e.run(ctx, step, l)
 	end(gateway.ReasonOf(err))
 	took := time.Since(start)
+	// A step that ran out of time is no fault of the request's, whatever its error is called.
+	if err != nil && ctx.Err() != nil && gateway.ReasonOf(err).Class() == gateway.Operator {
+		err = gateway.Errorf(gateway.StepTimeout, "%w", err)
+	}
 	if err != nil {
 		out = e.failed(step, l, err)
 	}

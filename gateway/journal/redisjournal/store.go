@@ -346,18 +346,23 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 		return nil, err
 	}
 	defer end()
-	var kept, data *redis.StringCmd
+	var kept *redis.SliceCmd
+	var data *redis.StringCmd
 	_, err = s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		kept, data = p.HGet(ctx, s.key(keyItem, string(id)), "b:"+name), p.HGet(ctx, s.key(keyBodies, string(id)), name)
+		kept, data = p.HMGet(ctx, s.key(keyItem, string(id)), "seq", "b:"+name), p.HGet(ctx, s.key(keyBodies, string(id)), name)
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, unavailable("body", err)
 	}
-	if errors.Is(kept.Err(), redis.Nil) {
+	if kept.Val()[0] == nil {
 		return nil, s.guard.missing()
 	}
-	n, err := parseNote(kept.Val())
+	note, there := kept.Val()[1].(string)
+	if !there { // the request is known and has no such body, which no other gateway puts back
+		return nil, journal.ErrNotFound
+	}
+	n, err := parseNote(note)
 	if err != nil {
 		return nil, gateway.Errorf(gateway.JournalUnavailable, "request %s: %w", id, err)
 	}
@@ -378,7 +383,8 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 }
 
 // Record implements journal.Audit; the entry is on Redis' disk when it returns nil, and a
-// failover may lose it. The newest Config.AuditKeep are kept, because Redis' memory is the limit.
+// failover may lose it. The newest Config.AuditKeep of each kind are kept, because Redis' memory is
+// the limit.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
@@ -392,7 +398,11 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	if err != nil {
 		return err
 	}
-	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(keyAudit), MaxLen: s.cfg.AuditKeep, Approx: true, Values: []any{"e", raw}}).Err()
+	stream := keyAudit
+	if e.Action != "" { // a flood of refusals drives no action out
+		stream = keyActions
+	}
+	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(stream), MaxLen: s.cfg.AuditKeep, Approx: true, Values: []any{"e", raw}}).Err()
 	if err != nil {
 		return unavailable("audit", err)
 	}
@@ -401,12 +411,21 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 
 // Recent implements journal.Audit.
 func (s *Store) Recent(ctx context.Context, limit int) ([]journal.AuditEntry, error) {
+	return s.newest(ctx, keyAudit, limit)
+}
+
+// Actions implements journal.Audit.
+func (s *Store) Actions(ctx context.Context, limit int) ([]journal.AuditEntry, error) {
+	return s.newest(ctx, keyActions, limit)
+}
+
+func (s *Store) newest(ctx context.Context, stream string, limit int) ([]journal.AuditEntry, error) {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	messages, err := s.redis.XRevRangeN(ctx, s.key(keyAudit), "+", "-", int64(limit)).Result()
+	messages, err := s.redis.XRevRangeN(ctx, s.key(stream), "+", "-", int64(limit)).Result()
 	if err != nil {
 		return nil, unavailable("audit", err)
 	}
