@@ -8,9 +8,10 @@ import (
 // A Dossier is what the gateway knows of an accepted request beside the documents
 // themselves: plan, outcome and proof. It names nobody.
 type Dossier struct {
-	Door         string       `json:"door,omitempty"` // by which the request came first
-	Passport     string       `json:"passport"`       // id of the passport the request was accepted under
-	Version      string       `json:"version"`        // and its version
+	Door         string       `json:"door,omitempty"`  // by which the request came first
+	Trace        string       `json:"trace,omitempty"` // traceparent of its acceptance (W3C Trace Context)
+	Passport     string       `json:"passport"`        // id of the passport the request was accepted under
+	Version      string       `json:"version"`         // and its version
 	Language     Language     `json:"language"`
 	ReceivedAt   time.Time    `json:"received_at"`
 	RegisteredAt time.Time    `json:"registered_at"` // start of the terms (R11)

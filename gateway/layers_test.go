@@ -33,7 +33,8 @@ gateway/passport: gateway gateway/xmlsig
 gateway/message: gateway
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
-gateway/upstream: gateway
+gateway/tracing: gateway
+gateway/upstream: gateway gateway/tracing
 gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
 gateway/journal/journaltest: gateway gateway/journal
@@ -44,7 +45,7 @@ gateway/journal/powerloss:
 gateway/attachment: gateway
 gateway/enrich: gateway
 gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
-gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/trust gateway/verification gateway/xmlsig
+gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/console: gateway gateway/diagram gateway/journal gateway/message gateway/passport
@@ -58,7 +59,7 @@ gateway/harness: gateway/xmlsig
 gateway/harness/corpus: gateway
 gateway/harness/replay: gateway gateway/harness/corpus gateway/shep
 gateway/harness/mint: gateway gateway/harness gateway/harness/corpus gateway/xmlsig certs-testdata
-adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
+adapters/register: gateway gateway/shep gateway/tracing gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/socialpayments: gateway gateway/shep gateway/xmlsig adapters/register

@@ -13,6 +13,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/tracing"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/xmlsig"
@@ -122,9 +123,13 @@ func (r *Register) Fetch(ctx context.Context, in gateway.Inquiry) (gateway.Fact,
 	if err != nil {
 		return gateway.Fact{}, gateway.Errorf(gateway.Internal, "%s: write the question: %w", r.name, err)
 	}
+	properties := []shep.Property{{Key: "recordKind", Value: string(in.Kind)}}
+	if parent := tracing.Parent(ctx); parent != "" {
+		properties = append(properties, shep.Property{Key: tracing.Header, Value: parent})
+	}
 	resp, err := r.shep.Send(ctx, shep.Message{
 		ID: h.MessageID, CorrelationID: in.Request, Date: h.Date,
-		Properties: []shep.Property{{Key: "recordKind", Value: string(in.Kind)}},
+		Properties: properties,
 		Data:       shep.Data{Form: r.form.Travels, Document: question},
 	})
 	if err != nil {

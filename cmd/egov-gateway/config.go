@@ -63,6 +63,7 @@ type Config struct {
 	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
+	Tracing        *Tracing      `yaml:"tracing"`
 	// Clock shifts the clock for replays; absent in production.
 	Clock *ClockConfig `yaml:"clock"`
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
@@ -264,6 +265,9 @@ func (c *Config) check() error {
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
 	errs = append(errs, c.checkSynthetic()...)
+	if err := c.Tracing.check(); err != nil {
+		errs = append(errs, err)
+	}
 	errs = append(errs, c.Console.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"egov-gateway/adapters/alimony"
 	"egov-gateway/adapters/employment"
@@ -53,6 +54,7 @@ type service struct {
 	store    store
 	metrics  *metrics
 	reloader *reloader
+	spans    *sdktrace.TracerProvider // nil without tracing
 	checker  *revocation.Checker
 	shared   io.Closer // nil without shared evidence
 	engine   *pipeline.Engine
@@ -111,6 +113,9 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 			s.Close()
 		}
 	}()
+	if s.spans, err = b.tracer(); err != nil {
+		return nil, err
+	}
 	for _, step := range []func() error{b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
 			s.store, s.shared = b.store, b.shared
@@ -158,12 +163,16 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
+	var trace func(context.Context, journal.Item, string) (context.Context, func(gateway.Reason))
+	if s.spans != nil {
+		trace = stepTraced(s.spans)
+	}
 	budgets := map[string]pipeline.Budget{}
 	for _, p := range c.Providers {
 		budgets[p.ID] = pipeline.Budget{Attempts: p.Retry.Attempts, Longest: time.Duration(p.Retry.Longest)}
 	}
 	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: queues, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
-		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
+		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step, Trace: trace}); err != nil {
 		return nil, err
 	}
 
@@ -214,8 +223,12 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		}
 	}
 	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
+	if s.spans != nil {
+		doors = traced(s.spans, doors)
+	}
 	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
 	ready.Register(admin)
+	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string
 	if mail != nil {
 		messages = mail.directory.Queues()
@@ -285,6 +298,11 @@ func (s *service) Close() error {
 	s.wg.Wait()
 	if s.admin != nil {
 		errs = append(errs, s.admin.Close())
+	}
+	if s.spans != nil { // the last spans; a collector that is away holds up nothing
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		s.spans.Shutdown(ctx) //nolint:errcheck // see above
 	}
 	if s.shared != nil {
 		errs = append(errs, s.shared.Close())

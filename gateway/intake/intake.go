@@ -20,6 +20,7 @@ import (
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/route"
+	"egov-gateway/gateway/tracing"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/verification"
 	"egov-gateway/gateway/xmlsig"
@@ -426,7 +427,7 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	content := a.opened.Content()
 	id := gateway.NewRequestID(a.portal, r.MessageID, content)
 	dossier := &gateway.Dossier{
-		Door: a.door, Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
+		Door: a.door, Trace: tracing.Parent(ctx), Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
 	receipt, err := a.receipt(id, dossier, a.route)

@@ -63,6 +63,8 @@ type Config struct {
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
+	// Trace, if set, begins a span for a run of a step, which lasts until the function it returns is called.
+	Trace func(ctx context.Context, it journal.Item, step string) (context.Context, func(gateway.Reason))
 	// Observe, if set, is told of every step run.
 	Observe func(context.Context, Observation)
 }
@@ -215,8 +217,13 @@ func (e *Engine) next(ctx context.Context, l journal.Lease) journal.Step {
 	if !ok {
 		return e.park(l, gateway.Errorf(gateway.Internal, "no step for the state %s", l.Item.State))
 	}
+	end := func(gateway.Reason) {}
+	if e.c.Trace != nil {
+		ctx, end = e.c.Trace(ctx, l.Item, step.Name)
+	}
 	start := time.Now()
 	out, err := e.run(ctx, step, l)
+	end(gateway.ReasonOf(err))
 	took := time.Since(start)
 	// A step that ran out of time is no fault of the request's, whatever its error is called.
 	if err != nil && ctx.Err() != nil && gateway.ReasonOf(err).Class() == gateway.Operator {

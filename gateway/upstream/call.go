@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/tracing"
 
 	"github.com/failsafe-go/failsafe-go/bulkhead"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -52,8 +53,10 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		}
 	}
 	o := Observation{Name: c.c.Name, Method: r.Method}
+	ctx, end := tracing.Call(ctx, c.c.Name)
 	start := time.Now()
 	resp, err := c.do(ctx, r, &o)
+	end(gateway.ReasonOf(err))
 	if c.c.Observe != nil {
 		o.Reason, o.Duration = gateway.ReasonOf(err), time.Since(start)
 		c.c.Observe(ctx, o)
@@ -109,6 +112,9 @@ func (c *Client) attempt(ctx context.Context, r Request) (Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.c.AttemptTimeout)
 	defer cancel()
 	req := c.http.R().SetContext(ctx).SetHeaders(r.Header)
+	if parent := tracing.Parent(ctx); parent != "" {
+		req.SetHeader(tracing.Header, parent)
+	}
 	if r.Body != nil {
 		req.SetBody(r.Body)
 	}
