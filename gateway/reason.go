@@ -209,6 +209,10 @@ const (
 	ProviderUnauthenticated Reason = "door.provider_unauthenticated"
 	// OperatorUnauthenticated: no or wrong operator token.
 	OperatorUnauthenticated Reason = "door.operator_unauthenticated"
+	// OperatorForbidden: the operator's role does not reach this region or this action.
+	OperatorForbidden Reason = "door.operator_forbidden"
+	// FormForged: an order without the page's own token, or from another site; nothing was done.
+	FormForged Reason = "door.form_forged"
 	// BodyEmpty: nothing was sent.
 	BodyEmpty Reason = "door.body_empty"
 	// BodyTooLarge: more was sent than the door takes.
@@ -267,6 +271,8 @@ const (
 	JournalUnavailable Reason = "journal.unavailable"
 	// JournalFull: too little room is left on the disk to accept anything more.
 	JournalFull Reason = "journal.full"
+	// StepTimeout: a step had no end inside its lease; it runs again.
+	StepTimeout Reason = "pipeline.timeout"
 	// BudgetExhausted: retries are used up; an operator decides.
 	BudgetExhausted Reason = "pipeline.budget_exhausted"
 	// ConfigInvalid: the operator's configuration does not allow the work.
@@ -319,14 +325,14 @@ var classes = map[Reason]Class{
 	AttachmentSize: Permanent, AttachmentType: Permanent, AttachmentsTooLarge: Permanent,
 
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
-	OperatorUnauthenticated: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
+	OperatorUnauthenticated: Permanent, OperatorForbidden: Permanent, FormForged: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
 	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,
 	ProviderUnavailable: Retry, ProviderRejected: Operator, ResultMismatch: Permanent, ResultConflict: Permanent,
-	PortalUnavailable: Retry, JournalUnavailable: Retry, JournalFull: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
+	PortalUnavailable: Retry, JournalUnavailable: Retry, JournalFull: Retry, StepTimeout: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
 	ClockUnreliable: Retry, Internal: Operator,
 }
 

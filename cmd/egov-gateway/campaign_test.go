@@ -36,9 +36,6 @@ import (
 // and never done twice. Real processes, a portal that repeats itself as real ones do, and faults
 // at random instants; beside them a model of what must be true when all work is done.
 
-// campaignLease is short, so that a paused gateway outlives its leases.
-const campaignLease = 3 * time.Second
-
 // A plan is what a campaign does.
 type plan struct {
 	store    string        // "sqlite" or "redis"
@@ -50,6 +47,7 @@ type plan struct {
 	world    []string      // kinds of faults of network and world, beside them
 	broken   string        // a control: what the journal of the gateways does wrong
 	open     int           // undelivered requests at most; 0 means 300
+	lease    time.Duration // of the gateways; 0 means 3s: short, so that a paused one outlives its leases
 	patient  bool          // the clocks are left alone until all work is done
 	slow     time.Duration // each provider's answer takes that long
 	rest     int           // milliseconds between two faults of one row, on average; 0 means 200
@@ -130,6 +128,9 @@ func newCampaign(t testing.TB, p plan) *campaign {
 	t.Helper()
 	if p.open == 0 {
 		p.open = 300
+	}
+	if p.lease == 0 {
+		p.lease = 3 * time.Second
 	}
 	if p.rest == 0 {
 		p.rest = 200
@@ -216,7 +217,7 @@ func (c *campaign) configure(n int) (file, admin, door string, err error) {
 		conf.Journal = JournalConfig{Redis: Addresses{"redis://" + c.net["redis"].address()}, Archive: "archive", Settle: Duration(2 * time.Second)}
 		conf.Attachments = "attachments"
 	}
-	conf.Pipeline = Pipeline{Lease: Duration(campaignLease)}
+	conf.Pipeline = Pipeline{Lease: Duration(c.lease)}
 	for i := range conf.Providers {
 		conf.Providers[i].URL = strings.Replace(conf.Providers[i].URL, c.l.sim, c.net["providers"].url(), 1)
 		conf.Providers[i].Timeout = Duration(time.Second)

@@ -150,12 +150,13 @@ func (c *campaign) checkRequest(a *accepted) {
 	if p.MessageID != a.message {
 		c.find("mixed", "request %s has the message id %s, not %s", a.id, p.MessageID, a.message)
 	}
-	if p.State != gateway.StateClosed || p.Result == nil {
+	done := p.State == gateway.StateClosed && p.Result != nil
+	if why := illegal(p.Timeline, done); why != "" {
+		c.find("history", "request %s: %s in %s", a.id, why, words(p.Timeline))
+	}
+	if !done {
 		c.find("undone", "request %s is %s, result %v, timeline %s", a.id, p.State, p.Result != nil, words(p.Timeline))
 		return
-	}
-	if why := illegal(p.Timeline); why != "" {
-		c.find("history", "request %s: %s in %s", a.id, why, words(p.Timeline))
 	}
 	status, answer, err = c.get("/v1/requests/"+string(a.id)+"/result", c.l.token, nil)
 	if err != nil || status != http.StatusOK || !strings.Contains(string(answer), "<requestId>"+string(a.id)+"</requestId>") {
@@ -175,8 +176,9 @@ func words(events []gateway.Event) string {
 	return strings.Join(all, " ")
 }
 
-// illegal says why a history cannot be that of one request worked on by one worker at a time.
-func illegal(events []gateway.Event) string {
+// illegal says why a history cannot be that of one request worked on by one worker at a time; of
+// one that is not done yet, only what happened too often.
+func illegal(events []gateway.Event, done bool) string {
 	count := map[gateway.EventKind]int{}
 	steps := map[string]int{}
 	at := map[gateway.EventKind]int{}
@@ -191,7 +193,7 @@ func illegal(events []gateway.Event) string {
 		}
 	}
 	for kind, want := range map[gateway.EventKind]int{gateway.EventAccepted: 1, gateway.EventEnriched: 1, gateway.EventResult: 1, gateway.EventNotified: 1, gateway.EventParked: 0, gateway.EventQuarantined: 0} {
-		if count[kind] != want {
+		if count[kind] > want || done && count[kind] != want {
 			return fmt.Sprintf("%d times %s", count[kind], kind)
 		}
 	}
@@ -201,10 +203,10 @@ func illegal(events []gateway.Event) string {
 		}
 	}
 	// A result can overtake the acknowledgement of its own delivery, never follow its end.
-	if count[gateway.EventDelivered] > 1 || count[gateway.EventDelivered] == 1 && at[gateway.EventDelivered] > at[gateway.EventNotified] {
+	if count[gateway.EventDelivered] > 1 || done && count[gateway.EventDelivered] == 1 && at[gateway.EventDelivered] > at[gateway.EventNotified] {
 		return "delivered out of order"
 	}
-	if at[gateway.EventEnriched] > at[gateway.EventResult] || at[gateway.EventResult] > at[gateway.EventNotified] {
+	if done && at[gateway.EventEnriched] > at[gateway.EventResult] || done && at[gateway.EventResult] > at[gateway.EventNotified] {
 		return "the order of the way"
 	}
 	return ""

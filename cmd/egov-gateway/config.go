@@ -60,12 +60,15 @@ type Config struct {
 	Sources        Sources       `yaml:"sources"`
 	Pipeline       Pipeline      `yaml:"pipeline"`
 	Cabinet        CabinetConfig `yaml:"cabinet"`
+	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
+	Synthetic      *Synthetic    `yaml:"synthetic"`
 	// Clock shifts the clock for replays; absent in production.
 	Clock *ClockConfig `yaml:"clock"`
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
+	level     *slog.LevelVar // of the log; nil when somebody else's
 	// taken is told of every submission, while the gateway records.
 	taken func(intake.Submission, error)
 }
@@ -182,6 +185,8 @@ type Limits struct {
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`
+	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
+	DiskFree uint64 `yaml:"disk_free"`
 }
 
 // Duration is written like 10s.
@@ -258,6 +263,8 @@ func (c *Config) check() error {
 	}
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
+	errs = append(errs, c.checkSynthetic()...)
+	errs = append(errs, c.Console.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)
 		if p.TokenFile == "" && p.ClientCertificate == "" {

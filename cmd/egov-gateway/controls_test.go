@@ -108,7 +108,7 @@ func TestTheCampaignFindsBrokenJournals(t *testing.T) {
 		{"answers before commit", plan{store: "sqlite", gateways: 1, machine: []string{"kill"}}, "lost"},
 		{"forgets messages", plan{store: "sqlite", gateways: 1, world: []string{"network-cut"}}, "doubled"},
 		{"no fence", plan{store: "sqlite", gateways: 1, machine: []string{"clock-jump"}, slow: 600 * time.Millisecond}, "history"},
-		{"no fence", plan{store: "redis", gateways: 2, machine: []string{"pause", "clock-jump"}, slow: 600 * time.Millisecond}, "history"},
+		{"no fence", plan{store: "redis", gateways: 2, machine: []string{"pause", "clock-jump"}, slow: 500 * time.Millisecond, lease: time.Second}, "history"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.broken+" on "+tt.plan.store, func(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
-	"egov-gateway/gateway/pipeline"
 )
 
 type journalCmd struct {
@@ -230,9 +229,7 @@ func (c *journalRedriveCmd) Run(out streams) error {
 			fmt.Fprintln(out.out, id, it.Provider, cardOf(it).Reason)
 			continue
 		}
-		// The version makes the order once-only: the same order twice for one parking is one.
-		g := journal.Signal{Key: fmt.Sprintf("redrive/%d", it.Version), Kind: pipeline.SignalRedrive, At: time.Now().UTC()}
-		if err := a.Signal(context.Background(), id, g); err != nil {
+		if err := a.Signal(context.Background(), id, redriveOf(it.Version, time.Now())); err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
 		fmt.Fprintln(out.out, id, "set going again")

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -22,6 +23,7 @@ import (
 	"egov-gateway/adapters/statesim"
 	testpki "egov-gateway/certs-testdata"
 	"egov-gateway/gateway/cabinet"
+	"egov-gateway/gateway/console"
 	"egov-gateway/gateway/harness"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -35,10 +37,13 @@ type lab struct {
 	config string // the gateway's configuration file
 	pki    *testpki.PKI
 	clock  *hopClock
+	skew   atomic.Int64 // of the world's clocks as they say in their answers, nanoseconds
 	world  *statesim.World
 	svc    *service
 
 	base, admin, sim string // URLs
+	console          string // URL of the operators' pages
+	operator, viewer string // tokens of two operators: of all regions, and one who only looks at Zhambyl
 	token, password  string // the portal's, at the REST door and at SHEP's channels
 	portalKey        ed25519.PrivateKey
 	log              *slog.Logger
@@ -87,7 +92,7 @@ func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slo
 
 // newLabAs is newLab for a gateway with another key of the test PKI, under a clock that labs may share.
 func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
-	l := &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), keys: map[string]*xmlsig.Key{}}
+	l := &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), operator: secret(), viewer: secret(), keys: map[string]*xmlsig.Key{}}
 	if l.pki, err = testpki.Load(); err != nil {
 		return nil, err
 	}
@@ -105,7 +110,12 @@ func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Le
 		return nil, err
 	}
 	l.base, l.admin = "http://"+doors, "http://"+admin
-	tokens, err := l.writeConfig(doors, admin)
+	consoleAddress, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	l.console = "http://" + consoleAddress + "/console/"
+	tokens, err := l.writeConfig(doors, admin, consoleAddress)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +126,12 @@ func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Le
 	if l.world, err = statesim.New(wc); err != nil {
 		return nil, err
 	}
-	l.serve(simListener, l.world.Handler())
+	// The world's clocks agree with the lab's, but for the skew.
+	world := l.world.Handler()
+	l.serve(simListener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", l.clock.Now().Add(time.Duration(l.skew.Load())).UTC().Format(http.TimeFormat))
+		world.ServeHTTP(w, r)
+	}))
 	return l, nil
 }
 
@@ -180,7 +195,7 @@ func (l *lab) worldConfig(levels map[string]statesim.Level, tokens map[string]st
 }
 
 // writeConfig writes the gateway's configuration and secrets; it returns the providers' tokens.
-func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
+func (l *lab) writeConfig(doors, admin, consoleAddress string) (map[string]string, error) {
 	gw := l.pki.Must(l.system)
 	pub, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -195,7 +210,7 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 		"gateway.pem": append(append([]byte{}, gw.KeyPEM...), gw.CertificatePEM...), "root.pem": l.pki.Must("root").CertificatePEM,
 		"gost-root.pem": l.pki.Must("gost-root").CertificatePEM, "gost-issuing.pem": l.pki.Must("gost-issuing").CertificatePEM,
 		"issuing.pem": l.pki.Must("issuing").CertificatePEM, "issuing-revoked.pem": l.pki.Must("issuing-revoked").CertificatePEM,
-		"secret": []byte(secret()), "portal.token": []byte(l.token), "shep.password": []byte(l.password), "system-portal.crt": l.pki.Must("system-portal").CertificatePEM, "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
+		"secret": []byte(secret()), "portal.token": []byte(l.token), "operator.token": []byte(l.operator), "viewer.token": []byte(l.viewer), "shep.password": []byte(l.password), "system-portal.crt": l.pki.Must("system-portal").CertificatePEM, "portal.pem": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}),
 	}
 	source := func(system string) *Source {
 		return &Source{URL: l.sim + "/shep/" + system, ServiceID: "TEST-" + system, SenderID: "egov-gateway", PublicKey: "TEST ONLY", Timeout: Duration(3 * time.Second)}
@@ -213,6 +228,7 @@ func (l *lab) writeConfig(doors, admin string) (map[string]string, error) {
 			{Name: "egov.kz", SenderID: "EGOV", PasswordFile: "shep.password", Services: labServices()},
 			{Name: "bank.kz", SenderID: "BANK", Certificates: []string{"system-portal.crt"}, Services: labServices()},
 		}},
+		Console: &Console{Listen: consoleAddress, Operators: []Operator{{Name: "operator", Act: []string{console.Everywhere}, TestTokenFile: "operator.token"}, {Name: "viewer", View: []string{"zhambyl"}, TestTokenFile: "viewer.token"}}},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},
 	}

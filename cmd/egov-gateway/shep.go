@@ -136,7 +136,7 @@ func (b *builder) participants() (*channel.Directory, error) {
 // by certificate, as its own must be.
 func (b *builder) asyncClient(name, url string, sender shep.Sender, partners []*trust.Certificate, timeout Duration, unavailable gateway.Reason) (*shep.AsyncClient, error) {
 	c := shep.AsyncConfig{Name: name, URL: url, Sender: sender, Partners: partners, Now: b.now,
-		Upstream: upstream.Config{Timeout: time.Duration(timeout), Reasons: upstream.Reasons{Unavailable: unavailable}, Observe: b.m.call}}
+		Upstream: upstream.Config{Timeout: time.Duration(timeout), Reasons: upstream.Reasons{Unavailable: unavailable}, Observe: b.called}}
 	if len(partners) > 0 {
 		c.Key = b.key
 	}

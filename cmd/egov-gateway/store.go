@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway"
@@ -89,10 +88,12 @@ type store interface {
 // openStore opens the journal that the configuration names.
 func (b *builder) openStore() (store, error) {
 	if len(b.c.Journal.Redis) == 0 {
-		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log})
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Synced: b.m.synced, MinFree: b.c.Limits.DiskFree, Log: b.log})
 		if err != nil {
 			return nil, err
 		}
+		b.m.embeddedJournal(s)
+		b.disk = s.SetMinFree
 		return s, nil
 	}
 	redis.SetLogger(clientLog{b.log})
@@ -105,8 +106,7 @@ func (b *builder) openStore() (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "egov_gateway_journal_put_back_total", Help: "Requests and messages that Redis had lost, or never got, and that this gateway put back."},
-		func() float64 { return float64(s.Restored()) }))
+	b.m.sharedJournal(s)
 	return s, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -52,6 +53,17 @@ type Cabinet struct {
 	c      Config
 	parser *jwt.Parser
 	pages  map[gateway.Language]*template.Template
+
+	streams chan struct{} // one token per live page
+	closing chan struct{}
+	closed  atomic.Bool
+}
+
+// Close ends the live pages' streams; everything else goes on.
+func (c *Cabinet) Close() {
+	if !c.closed.Swap(true) {
+		close(c.closing)
+	}
 }
 
 // New checks the configuration.
@@ -65,7 +77,7 @@ func New(c Config) (*Cabinet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	cab := &Cabinet{c: c, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
+	cab := &Cabinet{c: c, streams: make(chan struct{}, MaxStreams), closing: make(chan struct{}), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now), jwt.WithLeeway(30*time.Second))}
 	var err error
 	if cab.pages, err = cab.templates(); err != nil {
@@ -83,7 +95,10 @@ func (c *Cabinet) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /cabinet/{$}", c.pageList)
 	mux.HandleFunc("GET /cabinet/requests/{id}", c.pageRequest)
 	mux.HandleFunc("GET /cabinet/requests/{id}/way.svg", c.way)
-	mux.HandleFunc("GET /cabinet/style.css", c.style)
+	mux.HandleFunc("GET /cabinet/requests/{id}/result", c.pageResult)
+	mux.HandleFunc("GET /cabinet/requests/{id}/live", c.live)
+	mux.HandleFunc("GET /cabinet/style.css", asset("assets/style.css", "text/css; charset=utf-8"))
+	mux.HandleFunc("GET /cabinet/live.js", asset("assets/live.js", "text/javascript; charset=utf-8"))
 	mux.HandleFunc("POST /cabinet/session", c.signIn)
 	mux.HandleFunc("POST /cabinet/sign-out", c.signOut)
 }
@@ -155,6 +170,10 @@ type Case struct {
 	Records     []gateway.FactNote `json:"records"`
 	Decision    *gateway.Result    `json:"decision,omitempty"`
 	Timeline    []gateway.Event    `json:"timeline"`
+
+	bodies map[string]journal.BodyNote
+	events []gateway.Event
+	source *gateway.Dossier
 }
 
 // A Step is one of the provider's steps with its name.
@@ -234,7 +253,7 @@ func (c *Cabinet) one(r *http.Request) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Case{Card: card, MessageID: it.MessageID, Records: d.Records, Decision: d.Result, Notice: gateway.Texts{}}
+	k := &Case{Card: card, MessageID: it.MessageID, Records: d.Records, Decision: d.Result, Notice: gateway.Texts{}, bodies: it.Bodies, events: it.Events, source: d}
 	for _, l := range gateway.Languages {
 		k.Notice[l] = c.c.Texts.Text(l, "notice.accepted", c.c.Texts.DateTime(l, d.RegisteredAt), c.c.Texts.DateTime(l, d.DueAt))
 	}

@@ -3,6 +3,7 @@ package cabinet
 import (
 	"bytes"
 	"embed"
+	"fmt"
 	"html/template"
 	"net/http"
 	"time"
@@ -12,8 +13,10 @@ import (
 	"egov-gateway/gateway/message"
 )
 
-//go:embed page.html style.css
+//go:embed page.html assets
 var files embed.FS
+
+const languageCookie = "cabinet_language"
 
 // templates parses the pages once for each language, whose words the functions give.
 func (c *Cabinet) templates() (map[gateway.Language]*template.Template, error) {
@@ -22,7 +25,9 @@ func (c *Cabinet) templates() (map[gateway.Language]*template.Template, error) {
 		t, err := template.New("").Funcs(template.FuncMap{
 			"t":      func(key string) string { return c.c.Texts.Text(l, key) },
 			"date":   func(at time.Time) string { return c.c.Texts.DateTime(l, at) },
+			"iso":    func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 			"amount": func(decimal string) string { return c.c.Texts.Amount(l, decimal) },
+			"hex":    func(b [32]byte) string { return fmt.Sprintf("%x", b) },
 			"left": func(due time.Time) string {
 				days := int(due.Sub(c.c.Now()) / (24 * time.Hour))
 				return c.c.Texts.Plural(l, "cabinet.days_left", max(days, 0))
@@ -41,37 +46,52 @@ type page struct {
 	Lang      gateway.Language
 	Languages []gateway.Language
 	Path      string
-	Title     string
 	Cards     []Card
 	Next      string
-	Case      *Case
+	Case      *view
+	Print     bool   // the result, to be printed
+	Live      string // where the page hears of news; "" when there will be none
 	Refusal   string
 	PortalURL string
 	SignedIn  bool
 }
 
-func language(r *http.Request) gateway.Language {
-	l := message.Negotiate(r.URL.Query().Get("lang"), "")
-	if l == "" {
-		l = message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
+// language is what the address asks for, which is remembered, else what was remembered, else
+// what the browser prefers.
+func (c *Cabinet) language(w http.ResponseWriter, r *http.Request) gateway.Language {
+	if l := message.Negotiate(r.URL.Query().Get("lang"), ""); l != "" {
+		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: string(l), Path: "/cabinet/", MaxAge: 365 * 86400, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
+		return l
 	}
-	return l
+	if cookie, err := r.Cookie(languageCookie); err == nil {
+		if l := message.Negotiate(cookie.Value, ""); l != "" {
+			return l
+		}
+	}
+	return message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
 }
 
-func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, status int, p page) {
-	p.Lang, p.Languages, p.Path, p.PortalURL = language(r), gateway.Languages, r.URL.Path, c.c.PortalURL
+func headers(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
+func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, l gateway.Language, status int, p page) {
+	p.Lang, p.Languages, p.Path, p.PortalURL = l, gateway.Languages, r.URL.Path, c.c.PortalURL
+	if r.Method != http.MethodGet {
+		p.Path = "/cabinet/"
+	}
 	var b bytes.Buffer
-	if err := c.pages[p.Lang].ExecuteTemplate(&b, "page", p); err != nil {
+	if err := c.pages[l].ExecuteTemplate(&b, "page", p); err != nil {
 		c.c.Problem(w, r, gateway.Errorf(gateway.Internal, "render: %w", err))
 		return
 	}
 	h := w.Header()
+	headers(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Language", string(p.Lang))
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Language", string(l))
 	w.WriteHeader(status)
 	w.Write(b.Bytes()) //nolint:errcheck // the client may be gone
 }
@@ -85,10 +105,13 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusUnauthorized
 	case gateway.NotFound:
 		status = http.StatusNotFound
+	case gateway.Erased:
+		status = http.StatusGone
 	default:
 		c.c.Log.Error("cabinet", "reason", string(reason), "error", err)
 	}
-	c.render(w, r, status, page{Refusal: c.c.Texts.Reason(language(r), reason), SignedIn: reason != gateway.CitizenUnauthenticated})
+	l := c.language(w, r)
+	c.render(w, r, l, status, page{Refusal: c.c.Texts.Reason(l, reason), SignedIn: reason != gateway.CitizenUnauthenticated})
 }
 
 func (c *Cabinet) pageList(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +120,7 @@ func (c *Cabinet) pageList(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	c.render(w, r, http.StatusOK, page{Cards: cards, Next: next, SignedIn: true})
+	c.render(w, r, c.language(w, r), http.StatusOK, page{Cards: cards, Next: next, SignedIn: true})
 }
 
 func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +129,25 @@ func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	c.render(w, r, http.StatusOK, page{Case: k, SignedIn: true})
+	l := c.language(w, r)
+	c.render(w, r, l, http.StatusOK, page{Case: c.view(l, k), Live: "/cabinet/requests/" + string(k.ID) + "/live", SignedIn: true})
+}
+
+// pageResult is the result with the verdict about its signature, to be printed.
+func (c *Cabinet) pageResult(w http.ResponseWriter, r *http.Request) {
+	k, err := c.one(r)
+	switch {
+	case err == nil && k.State == gateway.StateErased:
+		err = gateway.Errorf(gateway.Erased, "the time to keep it has passed")
+	case err == nil && k.Decision == nil:
+		err = gateway.Errorf(gateway.NotFound, "the request has no result yet")
+	}
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	l := c.language(w, r)
+	c.render(w, r, l, http.StatusOK, page{Case: c.view(l, k), Print: true, SignedIn: true})
 }
 
 // way draws the request's way on the decree's diagram (R22).
@@ -116,20 +157,27 @@ func (c *Cabinet) way(w http.ResponseWriter, r *http.Request) {
 		c.c.Problem(w, r, err)
 		return
 	}
-	l := language(r)
-	svg := diagram.SVG(diagram.Marks(k.State, k.Decision != nil), func(key string) string { return c.c.Texts.Text(l, key) })
+	l := c.language(w, r)
+	way := diagram.Way{Marks: diagram.Marks(k.State, k.Decision != nil), Notes: map[string][]string{}, Text: func(key string) string { return c.c.Texts.Text(l, key) }}
+	for node, at := range diagram.Times(k.source, k.events) {
+		way.Notes[node] = []string{c.c.Texts.DateTime(l, at)}
+	}
 	h := w.Header()
+	headers(h)
 	h.Set("Content-Type", "image/svg+xml; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	w.Write([]byte(svg)) //nolint:errcheck // the client may be gone
+	w.Write([]byte(diagram.Draw(way))) //nolint:errcheck // the client may be gone
 }
 
-func (c *Cabinet) style(w http.ResponseWriter, _ *http.Request) {
-	b, _ := files.ReadFile("style.css")
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	w.Write(b) //nolint:errcheck // the client may be gone
+func asset(file, kind string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		b, _ := files.ReadFile(file)
+		h := w.Header()
+		headers(h)
+		h.Set("Content-Type", kind)
+		h.Set("Cache-Control", "public, max-age=300")
+		w.Write(b) //nolint:errcheck // the client may be gone
+	}
 }
 
 // signIn takes the portal's token from a form, so that it stands in no address, and keeps it

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"strings"
+	"time"
 
 	"egov-gateway/gateway"
 )
@@ -36,33 +37,53 @@ const (
 
 // A Node is one symbol.
 type Node struct {
-	ID   string // key of its text: diagram.ID
-	kind kind
-	lane int // index into Lanes
-	x    int // column
+	ID       string // key of its text: diagram.ID
+	kind     kind
+	row, col int // a lane has one row, or two when a refusal hangs below its condition
 }
 
+// A lane is a participant with its rows.
+type lane struct {
+	name string
+	rows int
+}
+
+var lanes = []lane{{"applicant", 1}, {"portal", 2}, {"gateway", 2}, {"provider", 1}}
+
 // Lanes are the participants, top to bottom; keys of texts.
-var Lanes = []string{"applicant", "portal", "gateway", "provider"}
+var Lanes = func() (names []string) {
+	for _, l := range lanes {
+		names = append(names, l.name)
+	}
+	return names
+}()
 
 // Nodes are the symbols in the order of the decree.
 var Nodes = []Node{
 	{"start", start, 0, 0},
-	{"process1", process, 1, 1},
-	{"condition1", condition, 1, 2},
-	{"process2", failure, 1, 3},
-	{"process3", process, 1, 4},
-	{"process4", process, 0, 5},
-	{"condition2", condition, 2, 6},
-	{"process5", failure, 2, 7},
-	{"process6", process, 2, 8},
-	{"work", process, 3, 9},
-	{"process7", document, 1, 10},
-	{"end", end, 0, 11},
+	{"process1", process, 1, 0},
+	{"condition1", condition, 1, 1},
+	{"process2", failure, 2, 1},
+	{"process3", process, 1, 2},
+	{"process4", process, 0, 3},
+	{"condition2", condition, 3, 3},
+	{"process5", failure, 4, 3},
+	{"process6", process, 3, 4},
+	{"work", process, 5, 5},
+	{"process7", document, 1, 6},
+	{"end", end, 0, 6},
 }
 
-var edges = [][2]string{{"start", "process1"}, {"process1", "condition1"}, {"condition1", "process2"}, {"condition1", "process3"}, {"process3", "process4"}, {"process4", "condition2"},
-	{"condition2", "process5"}, {"condition2", "process6"}, {"process6", "work"}, {"work", "process7"}, {"process7", "end"}}
+// An edge leads from the side of one node to the side of another: r right, l left, t top, b
+// bottom. A message between two participants is drawn broken, as in the decree's legend, and
+// control flow inside one full.
+type edge struct{ from, out, to, in string }
+
+var edges = []edge{
+	{"start", "b", "process1", "t"}, {"process1", "r", "condition1", "l"}, {"condition1", "b", "process2", "t"}, {"condition1", "r", "process3", "l"},
+	{"process3", "r", "process4", "b-"}, {"process4", "b", "condition2", "t"}, {"condition2", "b", "process5", "t"}, {"condition2", "r", "process6", "l"},
+	{"process6", "r", "work", "t"}, {"work", "r", "process7", "b"}, {"process7", "t", "end", "b"},
+}
 
 // Marks tells how far each node is for an accepted request: whatever the journal holds has
 // passed conditions 1 and 2.
@@ -90,38 +111,121 @@ func Marks(state gateway.State, result bool) map[string]Mark {
 }
 
 const (
-	column, row  = 118, 116
-	left, top    = 130, 30
-	width, depth = 100, 62
+	column, row  = 158, 104
+	left, top    = 118, 6
+	width, depth = 134, 56
 )
 
-// SVG draws the diagram. text gives the words for a key like diagram.process6.
+// A Way is what is drawn.
+type Way struct {
+	Marks map[string]Mark
+	// Notes are short lines below a node: when it was passed, how often it was tried.
+	Notes map[string][]string
+	// Text gives the words for a key like diagram.process6.
+	Text func(key string) string
+}
+
+// SVG draws the diagram without notes.
 func SVG(marks map[string]Mark, text func(key string) string) string {
+	return Draw(Way{Marks: marks, Text: text})
+}
+
+const style = `.lane{fill:#f7f9fb;stroke:#d5dde4}.lane-name{font-weight:600;font-size:12.5px;fill:#33434f}` +
+	`.done{fill:#e2f1e6;stroke:#2e7d4a;stroke-width:1.4}.current{fill:#fff1c9;stroke:#9a6200;stroke-width:2.6}` +
+	`.ahead{fill:#fff;stroke:#8696a3;stroke-dasharray:5 3}.not-used{fill:#fff;stroke:#c5ced6}` +
+	`text{fill:#14212b}.pale{fill:#5b6a76}.note{font-size:11px;fill:#44525d}` +
+	`.flow{stroke:#4a5a66;fill:none;stroke-width:1.3;marker-end:url(#a)}.message{stroke-dasharray:6 4}` +
+	`.tick{fill:none;stroke:#2e7d4a;stroke-width:2}.at{fill:#9a6200}`
+
+// Draw draws the diagram.
+func Draw(w Way) string {
 	var b strings.Builder
-	w, h := left+column*len(Nodes)+20, top+row*len(Lanes)+10
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t" font-family="system-ui, sans-serif" font-size="11">`, w, h)
-	fmt.Fprintf(&b, `<title id="t">%s</title>`, html.EscapeString(text("diagram.title")))
-	b.WriteString(`<style>.lane{fill:#f6f8fa;stroke:#c5ced6}.lane-name{font-weight:600}.done{fill:#d7ebdc;stroke:#1c6b34}.current{fill:#fff3cd;stroke:#8a5a00;stroke-width:3}.ahead{fill:#fff;stroke:#9aa5ae;stroke-dasharray:4 3}.not-used{fill:#fff;stroke:#c5ced6;opacity:.55}.edge{stroke:#51606b;fill:none;marker-end:url(#a)}</style>`)
-	b.WriteString(`<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#51606b"/></marker></defs>`)
-	for i, lane := range Lanes {
-		y := top + row*i
-		fmt.Fprintf(&b, `<rect class="lane" x="4" y="%d" width="%d" height="%d"/>`, y, w-8, row)
-		words(&b, text("diagram.lane."+lane), 10, y+row/2, 17, "start", "lane-name")
+	rows := 0
+	for _, l := range lanes {
+		rows += l.rows
 	}
-	at := map[string][2]int{}
+	wide, high := left+column*7+8, top+row*rows+6
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif" font-size="12.5">`, wide, high)
+	fmt.Fprintf(&b, `<title id="t">%s</title><style>%s</style>`, html.EscapeString(w.Text("diagram.title")), style)
+	b.WriteString(`<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#4a5a66"/></marker></defs>`)
+	y, laneOf := top, map[int]string{}
+	for n, first := 0, 0; n < len(lanes); n++ {
+		l := lanes[n]
+		fmt.Fprintf(&b, `<rect class="lane" x="4" y="%d" width="%d" height="%d" rx="6"/>`, y+2, wide-8, row*l.rows-4)
+		words(&b, w.Text("diagram.lane."+l.name), 16, y+row*l.rows/2, 12, "start", "lane-name")
+		for i := range l.rows {
+			laneOf[first+i] = l.name
+		}
+		first += l.rows
+		y += row * l.rows
+	}
+	at := map[string]Node{}
 	for _, n := range Nodes {
-		at[n.ID] = [2]int{left + column*n.x + width/2, top + row*n.lane + row/2}
+		at[n.ID] = n
 	}
 	for _, e := range edges {
-		from, to := at[e[0]], at[e[1]]
-		fmt.Fprintf(&b, `<path class="edge" d="M%d,%d L%d,%d"/>`, from[0]+width/2, from[1], to[0]-width/2-2, to[1])
+		class := "flow"
+		if laneOf[at[e.from].row] != laneOf[at[e.to].row] {
+			class = "flow message"
+		}
+		fmt.Fprintf(&b, `<path class="%s" d="%s"/>`, class, path(at[e.from], e.out, at[e.to], e.in))
 	}
 	for _, n := range Nodes {
-		shape(&b, n, at[n.ID][0], at[n.ID][1], marks[n.ID])
-		words(&b, text("diagram."+n.ID), at[n.ID][0], at[n.ID][1], 15, "middle", "")
+		x, y := center(n)
+		m := w.Marks[n.ID]
+		shape(&b, n, x, y, m)
+		class := ""
+		if m == NotUsed || m == Ahead {
+			class = "pale"
+		}
+		words(&b, w.Text("diagram."+n.ID), x, y, 19, "middle", class)
+		switch m {
+		case Done:
+			fmt.Fprintf(&b, `<path class="tick" d="M%d,%d l4,4 l8,-9"/>`, x+width/2-17, y-depth/2-3)
+		case Current:
+			fmt.Fprintf(&b, `<circle class="at" cx="%d" cy="%d" r="5"/>`, x+width/2-10, y-depth/2)
+		}
+		for i, line := range w.Notes[n.ID] {
+			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle" class="note">%s</text>`, x, y+depth/2+14+13*i, html.EscapeString(line))
+		}
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// center is the middle of a node; it stands a little above that of its row, for the notes.
+func center(n Node) (x, y int) {
+	return left + column*n.col + column/2, top + row*n.row + row/2 - 10
+}
+
+// port is where an edge leaves or enters: the side, and for "b-" the left part of the bottom.
+func port(n Node, side string) (x, y int) {
+	x, y = center(n)
+	h := depth / 2
+	if n.kind == condition {
+		h += 6
+	}
+	switch side {
+	case "r":
+		return x + width/2, y
+	case "l":
+		return x - width/2 - 2, y
+	case "t":
+		return x, y - h - 2
+	case "b-":
+		return x - width/4, y + h + 2
+	}
+	return x, y + h + 1
+}
+
+// path bends at most once.
+func path(from Node, out string, to Node, in string) string {
+	x1, y1 := port(from, out)
+	x2, y2 := port(to, in)
+	if x1 == x2 || y1 == y2 {
+		return fmt.Sprintf("M%d,%d L%d,%d", x1, y1, x2, y2)
+	}
+	return fmt.Sprintf("M%d,%d L%d,%d L%d,%d", x1, y1, x2, y1, x2, y2)
 }
 
 func shape(b *strings.Builder, n Node, x, y int, m Mark) {
@@ -129,11 +233,12 @@ func shape(b *strings.Builder, n Node, x, y int, m Mark) {
 	case start, end:
 		fmt.Fprintf(b, `<ellipse class="%s" data-node="%s" cx="%d" cy="%d" rx="%d" ry="%d"/>`, m, n.ID, x, y, width/2, depth/2)
 	case condition:
-		fmt.Fprintf(b, `<path class="%s" data-node="%s" d="M%d,%d L%d,%d L%d,%d L%d,%d z"/>`, m, n.ID, x, y-depth/2-8, x+width/2, y, x, y+depth/2+8, x-width/2, y)
+		w, h := width/2, depth/2+6
+		fmt.Fprintf(b, `<path class="%s" data-node="%s" d="M%d,%d L%d,%d L%d,%d L%d,%d L%d,%d L%d,%d z"/>`, m, n.ID, x-w+22, y-h, x+w-22, y-h, x+w, y, x+w-22, y+h, x-w+22, y+h, x-w, y)
 	case document:
-		fmt.Fprintf(b, `<path class="%s" data-node="%s" d="M%d,%d h%d l12,12 v%d h-%d z"/>`, m, n.ID, x-width/2, y-depth/2, width-12, depth-12, width)
+		fmt.Fprintf(b, `<path class="%s" data-node="%s" d="M%d,%d h%d l14,14 v%d h-%d z"/>`, m, n.ID, x-width/2, y-depth/2, width-14, depth-14, width)
 	default:
-		rx := 4
+		rx := 6
 		if n.kind == failure {
 			rx = depth / 2
 		}
@@ -153,6 +258,31 @@ func words(b *strings.Builder, text string, x, y, n int, anchor, class string) {
 	}
 	lines = append(lines, line)
 	for i, l := range lines {
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s" class="%s">%s</text>`, x, y+4+(2*i-len(lines)+1)*7, anchor, class, html.EscapeString(l))
+		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s" class="%s">%s</text>`, x, y+4+(2*i-len(lines)+1)*15/2, anchor, class, html.EscapeString(l))
 	}
+}
+
+// Times tells when an accepted request passed the nodes of which the journal knows it.
+func Times(d *gateway.Dossier, events []gateway.Event) map[string]time.Time {
+	all := map[string]time.Time{}
+	put := func(node string, at time.Time) {
+		if !at.IsZero() {
+			all[node] = at
+		}
+	}
+	put("condition2", d.ReceivedAt)
+	for _, e := range events {
+		switch e.Kind {
+		case gateway.EventDelivered:
+			put("process6", e.At)
+		case gateway.EventStep:
+			put("work", e.At)
+		case gateway.EventNotified:
+			put("end", e.At)
+		}
+	}
+	if d.Result != nil {
+		put("process7", d.Result.ReceivedAt)
+	}
+	return all
 }

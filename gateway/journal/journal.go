@@ -63,21 +63,29 @@ type Store interface {
 	io.Closer
 }
 
-// An Audit keeps what leaves no item: refusals at the door. It holds no personal data.
+// An Audit keeps what leaves no item: refusals at the door, and what operators did and looked
+// at. It holds no personal data.
 type Audit interface {
 	// Record keeps one entry. It is durable when it returns nil.
 	Record(ctx context.Context, e AuditEntry) error
-	// Recent returns the newest entries, newest first.
+	// Recent returns the newest refusals, newest first.
 	Recent(ctx context.Context, limit int) ([]AuditEntry, error)
+	// Actions returns the newest entries with an Action, newest first. However many refusals
+	// came since, they are there.
+	Actions(ctx context.Context, limit int) ([]AuditEntry, error)
 }
 
-// An AuditEntry is one refusal.
+// An AuditEntry is one refusal, or one action of an operator.
 type AuditEntry struct {
 	At            time.Time
-	Door          string // rest, provider, cabinet
+	Door          string // rest, provider, cabinet, console
 	Party         string // configured name of the caller, "" when unknown
 	Reason        gateway.Reason
 	ContentSHA256 string // hex, of the canonical signed bytes when they verified
+	// Action is what an operator did or looked at; "" makes the entry a refusal.
+	Action  string
+	Subject string // of the action: a request's id, a page
+	Shard   string // of the action's subject, "" when it has none
 }
 
 var (

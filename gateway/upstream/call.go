@@ -56,7 +56,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	resp, err := c.do(ctx, r, &o)
 	if c.c.Observe != nil {
 		o.Reason, o.Duration = gateway.ReasonOf(err), time.Since(start)
-		c.c.Observe(o)
+		c.c.Observe(ctx, o)
 	}
 	return resp, err
 }
@@ -80,6 +80,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 	b := c.breaker(u.Host)
 	for {
 		if !b.TryAcquirePermit() {
+			o.Open = true
 			if err != nil {
 				return Response{}, c.fail(call, err)
 			}
@@ -89,7 +90,8 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 		var resp Response
 		resp, err = c.attempt(ctx, r)
 		record(b, err)
-		o.Status = resp.Status
+		o.Status, o.Open = resp.Status, b.IsOpen()
+		o.Date, _ = http.ParseTime(resp.Header.Get("Date"))
 		if err == nil {
 			return resp, nil
 		}

@@ -56,6 +56,7 @@ func Run(t *testing.T, make Maker) {
 	}
 
 	runRetention(t, make)
+	runAudit(t, make)
 	t.Run("what was created is there after reopening", func(t *testing.T) {
 		s, reopen := make(t)
 		want := create(t, s, 1)

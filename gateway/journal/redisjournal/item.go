@@ -32,7 +32,8 @@ const (
 	keyShards  = "shards"
 	keySeq     = "seq"
 	keyBeat    = "beat"
-	keyAudit   = "audit"
+	keyAudit   = "audit"    // stream: refusals at the doors
+	keyActions = "actions"  // stream: what operators did and looked at
 	keyFinish  = "finished" // closed items with bodies, by the time of their last change
 	keyStaged  = "staged"   // files written to the archive and not yet named by a note, by time
 	keyTrash   = "trash"    // files of the archive that no note names any more

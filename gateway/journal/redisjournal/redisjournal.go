@@ -104,7 +104,7 @@ type Config struct {
 	// ArchiveAfter is how long a request must be closed, and no work be planned for. 0 means
 	// DefaultArchiveAfter.
 	ArchiveAfter time.Duration
-	// AuditKeep is how many refusals at the door are kept. 0 means DefaultAuditKeep.
+	// AuditKeep is how many refusals at the door are kept, and how many actions of operators. 0 means DefaultAuditKeep.
 	AuditKeep int64
 
 	Now func() time.Time // nil means time.Now

@@ -383,7 +383,8 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 }
 
 // Record implements journal.Audit; the entry is on Redis' disk when it returns nil, and a
-// failover may lose it. The newest Config.AuditKeep are kept, because Redis' memory is the limit.
+// failover may lose it. The newest Config.AuditKeep of each kind are kept, because Redis' memory is
+// the limit.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
@@ -397,7 +398,11 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	if err != nil {
 		return err
 	}
-	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(keyAudit), MaxLen: s.cfg.AuditKeep, Approx: true, Values: []any{"e", raw}}).Err()
+	stream := keyAudit
+	if e.Action != "" { // a flood of refusals drives no action out
+		stream = keyActions
+	}
+	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(stream), MaxLen: s.cfg.AuditKeep, Approx: true, Values: []any{"e", raw}}).Err()
 	if err != nil {
 		return unavailable("audit", err)
 	}
@@ -406,12 +411,21 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 
 // Recent implements journal.Audit.
 func (s *Store) Recent(ctx context.Context, limit int) ([]journal.AuditEntry, error) {
+	return s.newest(ctx, keyAudit, limit)
+}
+
+// Actions implements journal.Audit.
+func (s *Store) Actions(ctx context.Context, limit int) ([]journal.AuditEntry, error) {
+	return s.newest(ctx, keyActions, limit)
+}
+
+func (s *Store) newest(ctx context.Context, stream string, limit int) ([]journal.AuditEntry, error) {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	messages, err := s.redis.XRevRangeN(ctx, s.key(keyAudit), "+", "-", int64(limit)).Result()
+	messages, err := s.redis.XRevRangeN(ctx, s.key(stream), "+", "-", int64(limit)).Result()
 	if err != nil {
 		return nil, unavailable("audit", err)
 	}

@@ -9,14 +9,14 @@ import (
 )
 
 // schemaVersion is PRAGMA user_version of a file this code can use.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // A migration takes a file from one version to the next, inside one transaction. Bodies it
 // moves are synced before that commits.
 type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
 
 // migrations leads from the version that is the key to the next one.
-var migrations = map[int]migration{1: toSchema2}
+var migrations = map[int]migration{1: toSchema2, 2: toSchema3}
 
 // migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
 // it whole at one of them.
@@ -107,5 +107,14 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		}
 	}
 	_, err = tx.ExecContext(ctx, "DROP TABLE inbox1")
+	return err
+}
+
+// toSchema3 makes room for what operators did and looked at.
+func toSchema3(ctx context.Context, tx *sql.Tx, _ *batch) error {
+	_, err := tx.ExecContext(ctx, `ALTER TABLE audit ADD COLUMN action TEXT NOT NULL DEFAULT '';
+		ALTER TABLE audit ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+		ALTER TABLE audit ADD COLUMN shard TEXT NOT NULL DEFAULT '';
+		CREATE INDEX audit_action ON audit(n) WHERE action <> '';`)
 	return err
 }

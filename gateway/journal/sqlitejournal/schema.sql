@@ -42,8 +42,12 @@ CREATE TABLE audit (
   door    TEXT    NOT NULL,
   party   TEXT    NOT NULL,
   reason  TEXT    NOT NULL,
-  content TEXT    NOT NULL
+  content TEXT    NOT NULL,
+  action  TEXT    NOT NULL DEFAULT '', -- of an operator; empty for a refusal
+  subject TEXT    NOT NULL DEFAULT '',
+  shard   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
+CREATE INDEX audit_action  ON audit(n) WHERE action <> '';
 CREATE TABLE erasure (                 -- bodies that are gone, whose bytes are still to be wiped
   segment INTEGER NOT NULL,
   offset  INTEGER NOT NULL,

@@ -1,0 +1,252 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/message"
+)
+
+//go:embed pages assets
+var files embed.FS
+
+const languageCookie = "console_language"
+
+// Paths lists the pages of the menu; catalogues have a title for each.
+var Paths = []string{"regions", "requests", "parked", "deadlines", "systems", "revocation", "certificates", "refusals", "actions"}
+
+// A page is what a template gets.
+type page struct {
+	Name      string // of the template, and of the menu's entry
+	Title     string // "" is the menu's
+	Lang      gateway.Language
+	Languages []gateway.Language
+	Menu      []string
+	Path      string // with the query, for the language links
+	Operator  string
+	CSRF      string
+	Live      string // what the page watches; "" when it does not change by itself
+	At        time.Time
+	Data      any
+}
+
+// templates parses the pages once for each language, whose words the functions give.
+func (c *Console) templates() (map[gateway.Language]*template.Template, error) {
+	all := map[gateway.Language]*template.Template{}
+	for _, l := range gateway.Languages {
+		t, err := template.New("").Funcs(template.FuncMap{
+			"t":        func(key string, args ...any) string { return c.c.Texts.Text(l, key, args...) },
+			"n":        func(key string, n int) string { return c.c.Texts.Plural(l, key, n) },
+			"date":     func(at time.Time) string { return c.c.Texts.DateTime(l, at) },
+			"iso":      func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
+			"in":       func(t gateway.Texts) string { return t.In(l) },
+			"reason":   func(r gateway.Reason) string { return c.c.Texts.Reason(l, r) },
+			"span":     func(d time.Duration) string { return c.span(l, d) },
+			"until":    func(at time.Time) string { return c.distance(l, at) },
+			"days":     func(at time.Time) int { return int(at.Sub(c.c.Now()).Hours() / 24) },
+			"group":    func(n int) string { return c.c.Texts.Amount(l, fmt.Sprint(n)) },
+			"region":   regionName,
+			"short":    func(id gateway.RequestID) string { return string(id)[:min(8, len(id))] },
+			"hex":      func(b [32]byte) string { return fmt.Sprintf("%x", b) },
+			"provider": func(id string) string { return c.providerName(l, id) },
+			"service":  func(code string) string { return c.serviceName(l, code) },
+			"list":     func(v ...any) []any { return v },
+			"langlink": langLink,
+			"state":    func(s gateway.State) string { return c.stateName(l, s) },
+			"subject":  func(e gateway.Event) string { return c.subject(l, e) },
+		}).ParseFS(files, "pages/*.html")
+		if err != nil {
+			return nil, err
+		}
+		all[l] = t
+	}
+	return all, nil
+}
+
+// regionName writes a shard as a name: north-kazakhstan is North Kazakhstan.
+func regionName(shard string) string {
+	if strings.Contains(shard, ":") {
+		return shard
+	}
+	words := strings.Split(shard, "-")
+	for i, w := range words {
+		if w != "" {
+			words[i] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// stateName is a state's name; what a citizen reads as being looked into is stopped here.
+func (c *Console) stateName(l gateway.Language, s gateway.State) string {
+	if s == gateway.StateParked {
+		return c.c.Texts.Text(l, "console.stopped")
+	}
+	return c.c.Texts.Text(l, "state."+string(s))
+}
+
+// subject names what an event is about.
+func (c *Console) subject(l gateway.Language, e gateway.Event) string {
+	switch e.Kind {
+	case gateway.EventRecord:
+		return c.c.Texts.Text(l, "record."+e.Subject)
+	case gateway.EventResult:
+		return c.c.Texts.Text(l, "result."+e.Subject)
+	case gateway.EventParked, gateway.EventRedriven:
+		return c.stateName(l, gateway.State(e.Subject))
+	case gateway.EventDelivered:
+		return c.providerName(l, e.Subject)
+	}
+	return e.Subject
+}
+
+// langLink is the address of the same page in another language.
+func langLink(path string, l gateway.Language) string {
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	return path + sep + "lang=" + string(l)
+}
+
+func (c *Console) providerName(l gateway.Language, id string) string {
+	for _, p := range c.c.Forms.All() {
+		if q, ok := p.ProviderByID(id); ok {
+			return q.Name.In(l)
+		}
+	}
+	return id
+}
+
+func (c *Console) serviceName(l gateway.Language, code string) string {
+	for _, p := range c.c.Forms.All() {
+		if p.Service == code {
+			return p.Name.In(l)
+		}
+	}
+	return code
+}
+
+// span writes a duration by its largest unit.
+func (c *Console) span(l gateway.Language, d time.Duration) string {
+	d = max(d, -d)
+	switch {
+	case d < time.Second:
+		return c.c.Texts.Text(l, "console.milliseconds", d.Milliseconds())
+	case d < time.Minute:
+		return c.c.Texts.Text(l, "console.seconds", int(d/time.Second))
+	case d < time.Hour:
+		return c.c.Texts.Text(l, "console.minutes", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return c.c.Texts.Text(l, "console.hours", int(d/time.Hour))
+	}
+	return c.c.Texts.Plural(l, "console.days", int(d/(24*time.Hour)))
+}
+
+// distance writes how far an instant is: in 2 h, 5 min ago.
+func (c *Console) distance(l gateway.Language, at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	d := at.Sub(c.c.Now())
+	if d >= 0 {
+		return c.c.Texts.Text(l, "console.ahead", c.span(l, d))
+	}
+	return c.c.Texts.Text(l, "console.ago", c.span(l, d))
+}
+
+// language is what the address asks for, which is remembered, else what was remembered, else
+// what the browser prefers.
+func (c *Console) language(w http.ResponseWriter, r *http.Request) gateway.Language {
+	if l := message.Negotiate(r.URL.Query().Get("lang"), ""); l != "" {
+		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: string(l), Path: "/console/", MaxAge: 365 * 86400, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
+		return l
+	}
+	if cookie, err := r.Cookie(languageCookie); err == nil {
+		if l := message.Negotiate(cookie.Value, ""); l != "" {
+			return l
+		}
+	}
+	return message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
+}
+
+func headers(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+}
+
+func (c *Console) render(v visit, status int, p page) {
+	p.Lang, p.Languages, p.At = v.lang, gateway.Languages, c.c.Now()
+	q := v.r.URL.Query()
+	q.Del("lang")
+	if v.r.Method == http.MethodGet {
+		p.Path = v.r.URL.Path
+		if len(q) > 0 {
+			p.Path += "?" + q.Encode()
+		}
+	} else {
+		p.Path = "/console/"
+	}
+	if v.session != nil {
+		p.Operator, p.CSRF, p.Menu = v.operator.Name, v.csrf, Paths
+	}
+	if p.Title == "" {
+		p.Title = c.c.Texts.Text(v.lang, "console.page."+strings.ReplaceAll(p.Name, "-", "_"))
+	}
+	var b bytes.Buffer
+	t := c.pages[v.lang]
+	err := t.ExecuteTemplate(&b, "top", p)
+	if err == nil {
+		err = t.ExecuteTemplate(&b, p.Name, p)
+	}
+	if err == nil {
+		err = t.ExecuteTemplate(&b, "bottom", p)
+	}
+	if err != nil {
+		c.c.Log.Error("console", "page", p.Name, "error", err)
+		http.Error(v.w, "the page could not be made", http.StatusInternalServerError)
+		return
+	}
+	h := v.w.Header()
+	headers(h)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", string(v.lang))
+	v.w.WriteHeader(status)
+	v.w.Write(b.Bytes()) //nolint:errcheck // the client may be gone
+}
+
+// refuse shows why a page is not shown.
+func (c *Console) refuse(v visit, err error) {
+	reason := gateway.ReasonOf(err)
+	status := http.StatusServiceUnavailable
+	switch reason {
+	case gateway.OperatorUnauthenticated:
+		status = http.StatusUnauthorized
+	case gateway.OperatorForbidden, gateway.FormForged:
+		status = http.StatusForbidden
+	case gateway.NotFound:
+		status = http.StatusNotFound
+	default:
+		c.c.Log.Error("console", "reason", string(reason), "error", err)
+	}
+	c.render(v, status, page{Name: "refusal", Data: reason})
+}
+
+func asset(file, kind string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		b, _ := files.ReadFile(file)
+		h := w.Header()
+		headers(h)
+		h.Set("Content-Type", kind)
+		h.Set("Cache-Control", "public, max-age=300")
+		w.Write(b) //nolint:errcheck // the client may be gone
+	}
+}

@@ -1,0 +1,261 @@
+package console_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/console"
+)
+
+// An issuer is an identity provider in the test: discovery, keys, authorisation and token.
+type issuer struct {
+	t      *testing.T
+	server *httptest.Server
+	key    *rsa.PrivateKey
+	// change spoils the claims; sign replaces the key.
+	change func(map[string]any)
+	sign   *rsa.PrivateKey
+
+	challenge, nonce string
+}
+
+var issuerKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+func newIssuer(t *testing.T) *issuer {
+	key := issuerKey()
+	i := &issuer{t: t, key: key, sign: key}
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(v) //nolint:errcheck // a test
+	}
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		u := i.server.URL
+		answer(w, map[string]any{"issuer": u, "authorization_endpoint": u + "/authorize", "token_endpoint": u + "/token", "jwks_uri": u + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		b64 := base64.RawURLEncoding.EncodeToString
+		answer(w, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "1", "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}}})
+	})
+	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		i.challenge, i.nonce = q.Get("code_challenge"), q.Get("nonce")
+		if q.Get("code_challenge_method") != "S256" || q.Get("response_type") != "code" || !strings.Contains(q.Get("scope"), "openid") {
+			t.Errorf("asked with %v", q)
+		}
+		http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {"the-code"}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
+		if r.PostFormValue("code") != "the-code" || base64.RawURLEncoding.EncodeToString(sum[:]) != i.challenge {
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
+			return
+		}
+		answer(w, map[string]any{"access_token": "a", "token_type": "Bearer", "id_token": i.token()})
+	})
+	i.server = httptest.NewServer(mux)
+	t.Cleanup(i.server.Close)
+	return i
+}
+
+func (i *issuer) token() string {
+	claims := map[string]any{"iss": i.server.URL, "aud": "console-client", "sub": "subject-1", "nonce": i.nonce, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "email": "subject-1", "email_verified": true}
+	if i.change != nil {
+		i.change(claims)
+	}
+	part := func(v any) string {
+		b, _ := json.Marshal(v)
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	signed := part(map[string]string{"alg": "RS256", "kid": "1"}) + "." + part(claims)
+	sum := sha256.Sum256([]byte(signed))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, i.sign, crypto.SHA256, sum[:])
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return signed + "." + base64.RawURLEncoding.EncodeToString(sig)
+}
+
+func TestSignInByOpenIDConnect(t *testing.T) {
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		claim  string
+		change func(map[string]any)
+		key    *rsa.PrivateKey
+		in     bool
+	}{
+		{"a known subject", "", nil, nil, true},
+		{"by e-mail", "email", nil, nil, true},
+		{"an e-mail address that nobody verified", "email", func(c map[string]any) { c["email_verified"] = false }, nil, false},
+		{"an unknown subject", "", func(c map[string]any) { c["sub"] = "subject-2" }, nil, false},
+		{"no subject", "", func(c map[string]any) { c["sub"] = "" }, nil, false},
+		{"a token for another client", "", func(c map[string]any) { c["aud"] = "another" }, nil, false},
+		{"a token of another issuer", "", func(c map[string]any) { c["iss"] = "https://evil.example" }, nil, false},
+		{"an old token", "", func(c map[string]any) { c["exp"] = now.Add(-time.Minute).Unix() }, nil, false},
+		{"a token of another sign-in", "", func(c map[string]any) { c["nonce"] = "another" }, nil, false},
+		{"a token without a nonce", "", func(c map[string]any) { delete(c, "nonce") }, nil, false},
+		{"a token signed by somebody else", "", nil, other, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := newIssuer(t)
+			i.change = tt.change
+			if tt.key != nil {
+				i.sign = tt.key
+			}
+			// The console's address is known only when it serves.
+			var con *console.Console
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mux := http.NewServeMux()
+				con.Register(mux)
+				mux.ServeHTTP(w, r)
+			}))
+			defer front.Close()
+			p := newPlace(t, func(c *console.Config) {
+				c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: front.URL + "/console/oidc/callback", Claim: tt.claim}
+			})
+			con, p.server = p.con, front
+			v := p.visitor()
+			status := v.get("/console/oidc")
+			if in := status == http.StatusOK && strings.Contains(v.last, "by-oidc"); in != tt.in {
+				t.Errorf("%d, signed in %v\n%s", status, in, v.last)
+			}
+			want := "by-oidc sign-in"
+			if !tt.in {
+				want = "sign-in   " + string(gateway.OperatorUnauthenticated)
+			}
+			if all := p.actions(); !contains(all, want) {
+				t.Errorf("the audit holds %q, not %q", all, want)
+			}
+		})
+	}
+}
+
+// A callback that this browser did not begin signs nobody in; nor does one twice.
+func TestASignInBelongsToTheBrowserThatBegan(t *testing.T) {
+	i := newIssuer(t)
+	p := newPlace(t, func(c *console.Config) {
+		c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: "http://console.invalid/console/oidc/callback"}
+	})
+	begin := func() (v *visitor, state string) {
+		v = p.visitor()
+		v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		resp, err := v.client.Get(p.server.URL + "/console/oidc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		u, err := resp.Location()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.nonce, i.challenge = u.Query().Get("nonce"), u.Query().Get("code_challenge")
+		return v, u.Query().Get("state")
+	}
+	v, state := begin()
+	back := "/console/oidc/callback?code=the-code&state=" + state
+	if got := p.visitor().get(back); got != http.StatusUnauthorized {
+		t.Errorf("another browser: %d", got)
+	}
+	if got := v.get(back); got != http.StatusSeeOther {
+		t.Errorf("the browser that began: %d %s", got, v.last)
+	}
+	if got := v.get(back); got != http.StatusUnauthorized {
+		t.Errorf("a second time: %d", got)
+	}
+	v, state = begin()
+	if got := v.get("/console/oidc/callback?code=stolen&state=" + state); got != http.StatusUnauthorized {
+		t.Errorf("another code: %d", got)
+	}
+}
+
+func TestSignInByClientCertificate(t *testing.T) {
+	ca, caKey := certificate(t, "operators CA", nil, nil)
+	known, knownKey := certificate(t, "operator", ca, caKey)
+	stranger, strangerKey := certificate(t, "stranger", ca, caKey)
+	p := newPlace(t, func(c *console.Config) {
+		c.Operators = []console.Operator{{Name: "by-certificate", Act: []string{"zhambyl"}, CertificateSHA256: sha256.Sum256(known.Raw)}}
+	})
+	mux := http.NewServeMux()
+	p.con.Register(mux)
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	server := httptest.NewUnstartedServer(mux)
+	server.TLS = &tls.Config{ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven}
+	server.StartTLS()
+	defer server.Close()
+	p.server = server
+	visit := func(certs ...tls.Certificate) *visitor {
+		v := p.visitor()
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.Certificates = certs
+		v.client.Transport = transport
+		return v
+	}
+	v := visit(tls.Certificate{Certificate: [][]byte{known.Raw}, PrivateKey: knownKey})
+	if got := v.get("/console/"); got != http.StatusOK || !strings.Contains(v.last, "by-certificate") {
+		t.Errorf("a known certificate: %d %s", got, v.last)
+	}
+	if got := visit(tls.Certificate{Certificate: [][]byte{stranger.Raw}, PrivateKey: strangerKey}); got.get("/console/") != http.StatusOK || strings.Contains(got.last, "by-certificate") {
+		t.Error("a stranger's certificate signs in")
+	}
+	// The session's cookie is worth nothing without the certificate.
+	thief := visit()
+	thief.client.Jar = v.client.Jar
+	if thief.get("/console/"); strings.Contains(thief.last, "by-certificate") {
+		t.Error("the cookie alone signs in")
+	}
+	if all := p.actions(); !contains(all, "by-certificate sign-in") {
+		t.Errorf("the audit holds %q", all)
+	}
+}
+
+func certificate(t *testing.T, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true, IsCA: parent == nil}
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, key
+}
