@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check crash crash-controls bench bench-xmlsig bench-trust bench-journal bench-intake fuzz certs trace test-nca deps
+.PHONY: build demo test check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -60,8 +60,26 @@ crash: deps
 crash-controls:
 	$(GO) test -count=1 -v -run '^TestTheCampaignFindsBrokenJournals$$' ./cmd/egov-gateway -crash.seed $(SEED)
 
-bench:
+# The table of the README, on this machine. BENCHFLAGS="--runs 5 --json new.json --compare old.json"
+bench: build
+	$(BIN)/egov-gateway bench $(BENCHFLAGS)
+
+# Every Go benchmark.
+go-bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+# The conformance kit that any verifier can be scored with, and xmlsec1 scored on it.
+kit: build
+	rm -rf $(BIN)/kit
+	$(BIN)/egov-gateway corpus generate --kit $(BIN)/kit
+	$(BIN)/egov-gateway verify --corpus $(BIN)/kit
+	$(BIN)/egov-gateway corpus adapter xmlsec1 --out $(BIN)/xmlsec1.sh
+	$(BIN)/egov-gateway verify --corpus $(BIN)/kit --verifier $(BIN)/xmlsec1.sh > $(BIN)/xmlsec1.jsonl || true
+
+# The corpus that the tests replay, anew: when documents, passports or the test PKI change.
+corpus: build
+	rm -f cmd/egov-gateway/testdata/corpus.zip
+	$(BIN)/egov-gateway corpus generate -n 140 cmd/egov-gateway/testdata/corpus.zip
 
 # How fast signatures are verified, on one core: documents against goxmldsig and xmlsec1's
 # library, GOST against OpenSSL's engine. What is not installed is named.

@@ -101,6 +101,9 @@ func TestTheSeedDecides(t *testing.T) {
 
 // Sizes, languages and shares are those that are promised.
 func TestTheMixtureIsThePromisedOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("3,000 documents, in the run without -short")
+	}
 	sizes, languages, refused, people := [4]int{}, map[string]int{}, 0, map[string]bool{}
 	all := requests(t, generator(t, 3, 200), 3000)
 	for _, r := range all {

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
@@ -68,12 +67,11 @@ type awaited struct {
 
 // A run is a replay under way.
 type run struct {
-	c        Config
-	report   *Report
-	start    time.Time
-	awaited  map[string]*awaited // of the feeder alone
-	follow   *follower
-	inFlight atomic.Int64
+	c       Config
+	report  *Report
+	start   time.Time
+	awaited map[string]*awaited // of the feeder alone
+	follow  *follower
 }
 
 // Run replays. The error is that of the corpus, or of ctx; what gateways do wrong is in the report.
