@@ -51,7 +51,13 @@ gateway/console: gateway gateway/diagram gateway/journal gateway/message gateway
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
+gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
+gateway/monitoring:
 gateway/harness: gateway/xmlsig
+# The format of a collection of signed documents; for the commands, never for the service.
+gateway/harness/corpus: gateway
+gateway/harness/replay: gateway gateway/harness/corpus gateway/shep
+gateway/harness/mint: gateway gateway/harness gateway/harness/corpus gateway/xmlsig certs-testdata
 adapters/register: gateway gateway/shep gateway/trust gateway/upstream gateway/xmlsig
 adapters/gbdfl: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/gbdrn: gateway gateway/shep gateway/xmlsig adapters/register

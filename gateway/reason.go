@@ -271,6 +271,8 @@ const (
 	JournalUnavailable Reason = "journal.unavailable"
 	// JournalFull: too little room is left on the disk to accept anything more.
 	JournalFull Reason = "journal.full"
+	// StepTimeout: a step had no end inside its lease; it runs again.
+	StepTimeout Reason = "pipeline.timeout"
 	// BudgetExhausted: retries are used up; an operator decides.
 	BudgetExhausted Reason = "pipeline.budget_exhausted"
 	// ConfigInvalid: the operator's configuration does not allow the work.
@@ -330,7 +332,7 @@ var classes = map[Reason]Class{
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,
 	ProviderUnavailable: Retry, ProviderRejected: Operator, ResultMismatch: Permanent, ResultConflict: Permanent,
-	PortalUnavailable: Retry, JournalUnavailable: Retry, JournalFull: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
+	PortalUnavailable: Retry, JournalUnavailable: Retry, JournalFull: Retry, StepTimeout: Retry, BudgetExhausted: Operator, ConfigInvalid: Operator,
 	ClockUnreliable: Retry, Internal: Operator,
 }
 

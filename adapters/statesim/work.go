@@ -111,7 +111,7 @@ func (w *World) Work(ctx context.Context) int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	taken := 0
-	free := make(chan struct{}, 8)
+	free := make(chan struct{}, w.c.Desks)
 	for _, j := range w.dueJobs() {
 		free <- struct{}{}
 		wg.Go(func() {

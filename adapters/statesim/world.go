@@ -98,6 +98,8 @@ type Config struct {
 	Factor float64
 	// Share of its limit that a step takes, before Factor. 0 means 0.5.
 	Share float64
+	// Desks is how many requests the providers work on at once, all together. 0 means 8.
+	Desks int
 	// IncomeThreshold is the monthly income for each family member, in tenge, above which aid is
 	// refused. 0 means 150,000.
 	IncomeThreshold float64
@@ -134,10 +136,11 @@ type World struct {
 func New(c Config) (*World, error) {
 	def(&c.Factor, 1)
 	def(&c.Share, 0.5)
+	def(&c.Desks, 8)
 	def(&c.IncomeThreshold, 150_000)
 	def(&c.CRLLife, 24*time.Hour)
-	if c.Factor < 0 || c.Share < 0 {
-		return nil, errors.New("statesim: Factor and Share must be above 0")
+	if c.Factor < 0 || c.Share < 0 || c.Desks < 0 {
+		return nil, errors.New("statesim: Factor, Share and Desks must be above 0")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -33,7 +33,7 @@ func (c *campaign) inject(kinds []string, all map[string]fault, dice *rand.Rand)
 		}
 		kind := bag[0]
 		bag = bag[1:]
-		pause(dice, 50, 400)
+		pause(dice, c.rest/4, 2*c.rest)
 		do, ok := all[kind]
 		if !ok {
 			c.find("test", "no fault %q", kind)
@@ -41,6 +41,9 @@ func (c *campaign) inject(kinds []string, all map[string]fault, dice *rand.Rand)
 		}
 		what := do(c, dice)
 		c.note("fault", "fault", kind, "what", what)
+		if strings.HasPrefix(what, "left out") {
+			continue
+		}
 		c.mu.Lock()
 		c.faults[kind]++
 		c.mu.Unlock()
@@ -76,22 +79,46 @@ func (c *campaign) newMachine(n int) (*machine, string) {
 		c.t.Fatal(err)
 	}
 	m := &machine{c: c, n: n, config: file, admin: admin, data: filepath.Join(c.l.dir, fmt.Sprintf("data-%d", n)), clock: filepath.Join(c.l.dir, fmt.Sprintf("clock-%d", n))}
-	if os.Getuid() == 0 {
-		if err := os.Mkdir(m.data, 0o700); err != nil {
-			c.t.Fatal(err)
-		}
-		if err := syscall.Mount("tmpfs", m.data, "tmpfs", 0, diskSize); err != nil {
-			c.t.Fatalf("mount a small disk: %v", err)
-		}
-		m.disk = true
-		c.t.Cleanup(func() {
-			if err := syscall.Unmount(m.data, syscall.MNT_DETACH); err != nil {
-				c.t.Error(err)
-			}
-		})
-	}
+	m.disk = c.ownDisk(m.data)
 	c.t.Cleanup(m.end)
 	return m, door
+}
+
+// ownDisk makes a directory that is a disk of its own, where the test may mount one.
+func (c *campaign) ownDisk(dir string) bool {
+	c.t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		c.t.Fatal(err)
+	}
+	if os.Getuid() != 0 {
+		return false
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, diskSize); err != nil {
+		c.t.Fatalf("mount a disk: %v", err)
+	}
+	c.t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			c.t.Error(err)
+		}
+	})
+	return true
+}
+
+// fill leaves no more room on a disk than some bytes; it returns what makes room again.
+func (c *campaign) fill(dir string, dice *rand.Rand) (free func(), err error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return nil, err
+	}
+	used := (int64(st.Blocks) - int64(st.Bfree)) * int64(st.Bsize)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", used+int64(dice.IntN(1<<18)))); err != nil {
+		return nil, err // it grew meanwhile
+	}
+	return func() {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, diskSize); err != nil {
+			c.find("test", "make room on the disk: %v", err)
+		}
+	}, nil
 }
 
 // hooks are what the test binary, run as a gateway, does that the real one never does.
@@ -156,11 +183,17 @@ func (m *machine) tail() string {
 	return string(b[max(0, len(b)-600):])
 }
 
-// again starts the process after a fault; that it does not start is a finding.
+// again starts the process after a fault, as often as a supervisor does: a gateway that cannot
+// reach Redis says so and ends. That it does not start at all is a finding.
 func (m *machine) again() {
-	if err := m.start(); err != nil {
-		m.c.find("start", "%v", err)
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = m.start(); err == nil {
+			return
+		}
+		m.end()
 	}
+	m.c.find("start", "%v", err)
 }
 
 func (m *machine) signal(s syscall.Signal) {
@@ -225,6 +258,8 @@ func (c *campaign) heal() {
 // A redisServer is a redis-server of one test alone, with the settings a journal needs.
 type redisServer struct {
 	address string
+	dir     string
+	disk    bool // dir is a disk of its own
 	args    []string
 	cmd     *exec.Cmd
 	ended   chan struct{}
@@ -238,15 +273,12 @@ func newRedisServer(t testing.TB, dir, appendfsync string) *redisServer {
 		}
 		t.Skip("redis-server is not installed (package redis-server)")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	address, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(address, ":")
-	r := &redisServer{address: address, args: []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", appendfsync,
+	r := &redisServer{address: address, dir: dir, args: []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", appendfsync,
 		"--no-appendfsync-on-rewrite", "no", "--maxmemory-policy", "noeviction"}}
 	t.Cleanup(r.kill)
 	if err := r.start(); err != nil {
@@ -314,7 +346,7 @@ var machineFaults = map[string]fault{
 	"pause": func(c *campaign, dice *rand.Rand) string {
 		m := c.any(dice)
 		m.signal(syscall.SIGSTOP)
-		d := pause(dice, int(campaignLease/time.Millisecond)+100, int(campaignLease/time.Millisecond)+1500)
+		d := pause(dice, int(c.lease/time.Millisecond)+100, int(c.lease/time.Millisecond)+1500)
 		m.signal(syscall.SIGCONT)
 		return fmt.Sprintf("gateway %d stood still for %v", m.n, d)
 	},
@@ -330,22 +362,16 @@ var machineFaults = map[string]fault{
 		if !m.disk {
 			return "left out"
 		}
-		var st syscall.Statfs_t
-		if err := syscall.Statfs(m.data, &st); err != nil {
-			c.find("test", "%v", err)
-		}
-		used := (int64(st.Blocks) - int64(st.Bfree)) * int64(st.Bsize)
-		if err := syscall.Mount("tmpfs", m.data, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", used+int64(dice.IntN(1<<18)))); err != nil {
-			return "left out: " + err.Error() // it grew meanwhile
+		free, err := c.fill(m.data, dice)
+		if err != nil {
+			return "left out: " + err.Error()
 		}
 		d := pause(dice, 200, 1200)
 		killed := dice.IntN(3) == 0
 		if killed {
 			m.kill()
 		}
-		if err := syscall.Mount("tmpfs", m.data, "tmpfs", syscall.MS_REMOUNT, diskSize); err != nil {
-			c.find("test", "free the disk: %v", err)
-		}
+		free()
 		if killed {
 			m.again()
 		}
@@ -361,7 +387,11 @@ var machineFaults = map[string]fault{
 		m.setClock()
 		d := pause(dice, 300, 1500)
 		m.jump = 0
-		m.setClock()
+		if c.redis != nil && was > 0 {
+			// In Redis the work that was put off under the wrong clock sleeps until its hour comes.
+			c.l.clock.HopTo(c.l.clock.Now().Add(was))
+		}
+		c.setClocks()
 		return fmt.Sprintf("gateway %d by %v for %v", m.n, was, d)
 	},
 }
@@ -375,6 +405,23 @@ var redisFaults = map[string]fault{
 			c.find("start", "%v", err)
 		}
 		return fmt.Sprintf("away for %v", d)
+	},
+	// Redis ends by itself when it cannot write its file any more.
+	"redis-disk-full": func(c *campaign, dice *rand.Rand) string {
+		if !c.redis.disk {
+			return "left out"
+		}
+		free, err := c.fill(c.redis.dir, dice)
+		if err != nil {
+			return "left out: " + err.Error()
+		}
+		d := pause(dice, 200, 1200)
+		free()
+		c.redis.kill()
+		if err := c.redis.start(); err != nil {
+			c.find("start", "%v", err)
+		}
+		return fmt.Sprintf("without room for %v", d)
 	},
 	"redis-pause": func(c *campaign, dice *rand.Rand) string {
 		c.redis.cmd.Process.Signal(syscall.SIGSTOP) //nolint:errcheck // seen by what follows

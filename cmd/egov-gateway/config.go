@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"egov-gateway/gateway/intake"
 )
 
 // Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
@@ -60,12 +62,18 @@ type Config struct {
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
-	Log            string        `yaml:"log"` // debug, info, warn, error; "" means info
+	Synthetic      *Synthetic    `yaml:"synthetic"`
+	// Clock shifts the clock for replays; absent in production.
+	Clock *ClockConfig `yaml:"clock"`
+	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
 	// tokenNow judges the age of citizens' tokens where the gateway's own clock is moved by hand:
 	// in demonstrations. nil means the gateway's.
 	tokenNow func() time.Time
+	level    *slog.LevelVar // of the log; nil when somebody else's
+	// taken is told of every submission, while the gateway records.
+	taken func(intake.Submission, error)
 }
 
 // TLS of the doors.
@@ -180,6 +188,8 @@ type Limits struct {
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`
+	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
+	DiskFree uint64 `yaml:"disk_free"`
 }
 
 // Duration is written like 10s.
@@ -231,6 +241,9 @@ func (c *Config) check() error {
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
 	}
+	if _, err := c.Clock.instant(); err != nil {
+		errs = append(errs, err)
+	}
 	if err := c.Journal.check(); err != nil {
 		errs = append(errs, err)
 	}
@@ -253,6 +266,7 @@ func (c *Config) check() error {
 	}
 	errs = append(errs, c.SHEP.check()...)
 	errs = append(errs, c.checkRegions()...)
+	errs = append(errs, c.checkSynthetic()...)
 	errs = append(errs, c.Console.check()...)
 	for i, p := range c.Portals {
 		need(fmt.Sprintf("portals[%d].name", i), p.Name)

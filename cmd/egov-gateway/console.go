@@ -283,8 +283,8 @@ func (s *systems) list() []console.System {
 }
 
 // called is told of every outgoing call.
-func (b *builder) called(o upstream.Observation) {
-	b.m.call(o)
+func (b *builder) called(ctx context.Context, o upstream.Observation) {
+	b.m.call(ctx, o)
 	if b.watch != nil {
 		b.watch.observe(o)
 	}

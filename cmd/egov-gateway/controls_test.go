@@ -108,18 +108,23 @@ func TestTheCampaignFindsBrokenJournals(t *testing.T) {
 		{"answers before commit", plan{store: "sqlite", gateways: 1, machine: []string{"kill"}}, "lost"},
 		{"forgets messages", plan{store: "sqlite", gateways: 1, world: []string{"network-cut"}}, "doubled"},
 		{"no fence", plan{store: "sqlite", gateways: 1, machine: []string{"clock-jump"}, slow: 600 * time.Millisecond}, "history"},
-		{"no fence", plan{store: "redis", gateways: 2, machine: []string{"pause"}, slow: 600 * time.Millisecond}, "history"},
+		{"no fence", plan{store: "redis", gateways: 2, machine: []string{"pause", "clock-jump"}, slow: 500 * time.Millisecond, lease: time.Second}, "history"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.broken+" on "+tt.plan.store, func(t *testing.T) {
+			t.Parallel() // mostly they wait
 			p := tt.plan
 			p.broken, p.seed, p.length, p.drain, p.open = tt.broken, fromClock(*crashSeed), 5*time.Second, 5*time.Second, 60
-			c := newCampaign(t, p)
-			r := c.run()
-			c.finished(t, r)
-			if r.Findings[tt.want] == 0 {
-				t.Errorf("seed %d: a journal that %s goes through: no finding of the kind %s", p.seed, tt.broken, tt.want)
+			for range 3 { // the faults are few, and may strike beside the point
+				c := newCampaign(t, p)
+				r := c.run()
+				c.finished(t, r)
+				if r.Findings[tt.want] > 0 {
+					return
+				}
+				p.seed++
 			}
+			t.Errorf("to seed %d: the control %q goes through without a finding of the kind %q", p.seed, tt.broken, tt.want)
 		})
 	}
 }

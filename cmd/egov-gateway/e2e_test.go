@@ -787,7 +787,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Errorf("readyz %d %s", status, body)
 	}
 	_, _, metrics := get(t, l.admin+"/metrics")
-	for _, want := range []string{`egov_gateway_requests_total{duplicate="false",portal="egov.kz",reason="accepted",shard="zhambyl"} 1`, `egov_gateway_items{shard="zhambyl",state=`, "egov_gateway_calendar_end_seconds ", "egov_gateway_journal_commit_duration_seconds_count", "egov_gateway_verdicts_total{"} {
+	for _, want := range []string{`egov_gateway_requests_total{duplicate="false",portal="egov.kz",reason="accepted",service="housing-aid",shard="zhambyl"} 1`, `egov_gateway_items{shard="zhambyl",state=`, "egov_gateway_calendar_end_seconds ", "egov_gateway_journal_commit_duration_seconds_count", "egov_gateway_verdicts_total{"} {
 		if !bytes.Contains(metrics, []byte(want)) {
 			t.Errorf("the metrics lack %s", want)
 		}

@@ -113,7 +113,7 @@ func TestHelpIsComplete(t *testing.T) {
 	if code := run([]string{"--help"}, &out, &errs); code != 0 {
 		t.Errorf("--help exits %d: %s", code, &errs)
 	}
-	for _, command := range []string{"serve", "config check", "config example", "demo", "verify", "canonicalize", "sign", "certs check", "certs generate", "passport check", "journal stats", "journal show", "journal stuck", "journal redrive", "journal backup", "journal verify"} {
+	for _, command := range []string{"serve", "config check", "config example", "demo", "verify", "corpus generate", "corpus check", "corpus adapter", "replay", "record", "bench", "canonicalize", "sign", "certs check", "certs generate", "passport check", "journal stats", "journal show", "journal stuck", "journal redrive", "journal backup", "journal verify"} {
 		if !strings.Contains(out.String(), command) {
 			t.Errorf("--help does not name %s", command)
 		}

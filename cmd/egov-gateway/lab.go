@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -36,6 +37,7 @@ type lab struct {
 	config string // the gateway's configuration file
 	pki    *testpki.PKI
 	clock  *hopClock
+	skew   atomic.Int64 // of the world's clocks as they say in their answers, nanoseconds
 	world  *statesim.World
 	svc    *service
 
@@ -129,7 +131,12 @@ func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Le
 	if l.world, err = statesim.New(wc); err != nil {
 		return nil, err
 	}
-	l.serve(simListener, l.world.Handler())
+	// The world's clocks agree with the lab's, but for the skew.
+	world := l.world.Handler()
+	l.serve(simListener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", l.clock.Now().Add(time.Duration(l.skew.Load())).UTC().Format(http.TimeFormat))
+		world.ServeHTTP(w, r)
+	}))
 	return l, nil
 }
 

@@ -32,6 +32,10 @@ type cli struct {
 	Verify       verifyCmd       `cmd:"" help:"Check signed documents, or certificates, offline. One JSON object per line; exit 0 all verified, 1 some refused, 2 some could not be checked, 64 usage."`
 	Canonicalize canonicalizeCmd `cmd:"" help:"Write the canonical bytes of a document to standard output."`
 	Sign         signCmd         `cmd:"" help:"Sign a document with a key and certificate."`
+	Replay       replayCmd       `cmd:"" help:"Send a corpus to a running gateway and compare verdicts, reasons and outcomes. Exit 0 as expected, 1 not."`
+	Record       recordCmd       `cmd:"" help:"Run the gateway like serve, and record a corpus of requests like those that come: test identities in place of people, nothing personal in it."`
+	Bench        benchCmd        `cmd:"" help:"Measure this program on this machine and print the table of the README."`
+	Corpus       corpusCmd       `cmd:"" help:"Make and check corpora: signed documents with what must become of each. TEST ONLY."`
 	Passport     passportCmd     `cmd:"" help:"Work on service passports."`
 	Journal      journalCmd      `cmd:"" help:"Look at a gateway's journal, back it up, check it, set parked work going again."`
 	Certs        certsCmd        `cmd:"" help:"Check or make the test PKI. TEST ONLY."`

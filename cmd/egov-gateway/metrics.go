@@ -2,52 +2,134 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"egov-gateway/gateway"
-	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/pipeline"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/upstream"
 )
 
 // metrics hang on the outside of every part; the parts import none. Labels come from closed
-// lists: reasons, states, configured names.
+// lists: reasons, states, configured names. gateway/monitoring/METRICS.md describes each of them.
 type metrics struct {
-	reg       *prometheus.Registry
+	reg       *catalogue
+	now       func() time.Time
+	roles     map[string]string // of the systems that are called, by name; set before the first call
+	synthetic func(portal, shard string) bool
+
 	requests  *prometheus.CounterVec
 	admission *prometheus.HistogramVec
 	verdicts  *prometheus.CounterVec
 	steps     *prometheus.HistogramVec
+	parked    *prometheus.CounterVec
 	sources   *prometheus.HistogramVec
 	callbacks *prometheus.CounterVec
 	messages  *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
+	breakers  *prometheus.GaugeVec
+	skew      *prometheus.GaugeVec
 	commit    prometheus.Histogram
 	group     prometheus.Histogram
+	sync      prometheus.Histogram
+
+	mu     sync.Mutex
+	signed map[string]time.Time // guarded by mu: end of the certificate by which a provider signed last
 }
 
-func newMetrics() *metrics {
+// roles of the systems that are called.
+const (
+	roleProvider    = "provider"
+	roleRegister    = "register"
+	rolePortal      = "portal"
+	roleRegion      = "region"
+	roleParticipant = "participant"
+	roleRevocation  = "revocation"
+)
+
+func newMetrics(now func() time.Time) *metrics {
 	latency := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
-	m := &metrics{
-		reg:       prometheus.NewRegistry(),
-		requests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_requests_total", Help: "Requests at the portal's door by outcome; reason is \"accepted\" for a 202."}, []string{"portal", "shard", "reason", "duplicate"}),
-		admission: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "egov_gateway_admission_duration_seconds", Help: "Time to decide about a request, durable write included.", Buckets: latency}, []string{"status"}),
-		verdicts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_verdicts_total", Help: "Judgements of signed documents by official word and reason."}, []string{"status", "reason"}),
-		steps:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "egov_gateway_step_duration_seconds", Help: "Time of one run of a pipeline step.", Buckets: latency}, []string{"step", "shard", "reason"}),
-		sources:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "egov_gateway_source_duration_seconds", Help: "Time of one question to a state system.", Buckets: latency}, []string{"source", "kind", "reason"}),
-		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_provider_documents_total", Help: "Steps and results from providers by outcome."}, []string{"provider", "kind", "reason"}),
-		upstream:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "egov_gateway_upstream_duration_seconds", Help: "Time of an outgoing HTTP call, repetitions included.", Buckets: latency}, []string{"system", "reason"}),
-		commit:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "egov_gateway_journal_commit_duration_seconds", Help: "Time of one journal transaction, fsync included.", Buckets: latency}),
-		group:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "egov_gateway_journal_commit_calls", Help: "Calls that shared one journal transaction.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}}),
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_" + name, Help: help}, labels)
 	}
-	m.messages = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "egov_gateway_shep_messages_total", Help: "Messages at SHEP's channels by outcome."}, []string{"participant", "operation", "reason"})
-	m.reg.MustRegister(m.messages, m.requests, m.admission, m.verdicts, m.steps, m.sources, m.callbacks, m.upstream, m.commit, m.group,
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "egov_gateway_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "egov_gateway_" + name, Help: help, Buckets: latency}, labels)
+	}
+	plain := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "egov_gateway_" + name, Help: help, Buckets: buckets})
+	}
+	m := &metrics{
+		reg: newCatalogue(), now: now, roles: map[string]string{"portal": rolePortal, "revocation": roleRevocation}, signed: map[string]time.Time{},
+		synthetic: func(string, string) bool { return false },
+		requests:  counter("requests_total", "Requests at the portals' doors by outcome; reason is \"accepted\" for a 202.", "portal", "shard", "service", "reason", "duplicate"),
+		admission: histogram("admission_duration_seconds", "Time to decide about a request, durable write included.", "status"),
+		verdicts:  counter("verdicts_total", "Judgements of signed documents by official word and reason.", "status", "reason"),
+		steps:     histogram("step_duration_seconds", "Time of one run of a pipeline step, by the reason of its failure.", "step", "shard", "service", "reason"),
+		parked:    counter("parked_total", "Requests and messages put aside for an operator, by the reason.", "step", "shard", "service", "reason"),
+		sources:   histogram("source_duration_seconds", "Time of one question to a state system.", "source", "kind", "reason"),
+		callbacks: counter("provider_documents_total", "Steps and results from providers by outcome; reason is \"recorded\" for one that was taken.", "provider", "kind", "reason"),
+		messages:  counter("shep_messages_total", "Messages at SHEP's channels by outcome.", "participant", "operation", "reason"),
+		upstream:  histogram("upstream_duration_seconds", "Time of an outgoing HTTP call, repetitions included.", "system", "role", "reason"),
+		breakers:  gauge("upstream_breaker_open", "1 while a system is spared after repeated failures, as of the last call.", "system", "role"),
+		skew:      gauge("upstream_clock_skew_seconds", "This gateway's clock minus the header Date of a system's last answer.", "system", "role"),
+		commit:    plain("journal_commit_duration_seconds", "Time of one journal transaction, waits for the disk included.", latency),
+		group:     plain("journal_commit_calls", "Calls that shared one journal transaction.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}),
+		sync:      plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
+	}
+	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.upstream, m.breakers, m.skew, m.commit, m.group, m.sync,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.clock()
+	m.build()
 	return m
+}
+
+func (m *metrics) gauge(name, help string, f func() float64) {
+	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "egov_gateway_" + name, Help: help}, f))
+}
+
+// clock tells the gateway's own time, by which everything is judged, and how it runs.
+func (m *metrics) clock() {
+	start := m.now()
+	m.gauge("clock_timestamp_seconds", "The gateway's clock, seconds since 1970.", func() float64 { return float64(m.now().UnixNano()) / 1e9 })
+	m.gauge("clock_drift_seconds", "How far the wall clock has moved against the monotonic one since the start.", func() float64 {
+		now := m.now()
+		return (now.Round(0).Sub(start.Round(0)) - now.Sub(start)).Seconds()
+	})
+}
+
+func (m *metrics) build() {
+	version, goVersion := version()
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "egov_gateway_build_info", Help: "1, with the version of the program."}, []string{"version", "goversion"})
+	info.WithLabelValues(version, goVersion).Set(1)
+	m.reg.MustRegister(info)
+}
+
+// version is that of the program and of Go.
+func version() (string, string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value[:min(12, len(s.Value))]
+		}
+	}
+	if v == "" || v == "(devel)" {
+		v = "unknown"
+	}
+	return v, info.GoVersion
 }
 
 func label(r gateway.Reason, none string) string {
@@ -57,20 +139,45 @@ func label(r gateway.Reason, none string) string {
 	return string(r)
 }
 
-func (m *metrics) request(portal, shard string, r gateway.Reason, duplicate bool, took time.Duration) {
-	if shard == "" {
-		shard = "none"
+func or(s, none string) string {
+	if s == "" {
+		return none
 	}
-	m.requests.WithLabelValues(portal, shard, label(r, "accepted"), strconv.FormatBool(duplicate)).Inc()
-	m.admission.WithLabelValues(string(gateway.StatusOf(r))).Observe(took.Seconds())
+	return s
+}
+
+// observe puts a value into a histogram, with the trace it belongs to if there is one.
+func observe(ctx context.Context, h prometheus.Observer, took time.Duration) {
+	if id := traceID(ctx); id != "" {
+		if e, ok := h.(prometheus.ExemplarObserver); ok {
+			e.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": id})
+			return
+		}
+	}
+	h.Observe(took.Seconds())
+}
+
+func (m *metrics) request(ctx context.Context, o intake.Observation) {
+	if m.synthetic(o.Portal, o.Shard) {
+		return
+	}
+	m.requests.WithLabelValues(o.Portal, or(o.Shard, "none"), or(o.Service, "none"), label(o.Reason, "accepted"), strconv.FormatBool(o.Duplicate)).Inc()
+	observe(ctx, m.admission.WithLabelValues(string(gateway.StatusOf(o.Reason))), o.Duration)
 }
 
 func (m *metrics) verdict(v gateway.Verdict, _ time.Duration) {
 	m.verdicts.WithLabelValues(string(v.Status), label(v.Reason, "none")).Inc()
 }
 
-func (m *metrics) step(step, shard string, r gateway.Reason, took time.Duration) {
-	m.steps.WithLabelValues(step, shard, label(r, "none")).Observe(took.Seconds())
+func (m *metrics) step(ctx context.Context, o pipeline.Observation) {
+	if m.synthetic("", o.Shard) {
+		return
+	}
+	service := or(o.Service, "none")
+	observe(ctx, m.steps.WithLabelValues(o.Step, o.Shard, service, label(o.Reason, "none")), o.Duration)
+	if o.Parked {
+		m.parked.WithLabelValues(o.Step, o.Shard, service, label(o.Reason, "none")).Inc()
+	}
 }
 
 func (m *metrics) source(source string, kind gateway.RecordKind, r gateway.Reason, took time.Duration) {
@@ -78,18 +185,37 @@ func (m *metrics) source(source string, kind gateway.RecordKind, r gateway.Reaso
 }
 
 func (m *metrics) callback(provider, kind string, r gateway.Reason, _ time.Duration) {
-	if provider == "" {
-		provider = "none"
+	if m.synthetic(provider, "") {
+		return
 	}
-	m.callbacks.WithLabelValues(provider, kind, label(r, "recorded")).Inc()
+	m.callbacks.WithLabelValues(or(provider, "none"), kind, label(r, "recorded")).Inc()
+}
+
+// signedBy remembers until when a provider's certificate is valid.
+func (m *metrics) signedBy(provider string, until time.Time) {
+	if m.synthetic(provider, "") {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.signed[provider] = until
 }
 
 func (m *metrics) shep(participant string, op shep.Operation, r gateway.Reason, _ time.Duration) {
 	m.messages.WithLabelValues(participant, string(op), label(r, "answered")).Inc()
 }
 
-func (m *metrics) call(o upstream.Observation) {
-	m.upstream.WithLabelValues(o.Name, label(o.Reason, "none")).Observe(o.Duration.Seconds())
+func (m *metrics) call(ctx context.Context, o upstream.Observation) {
+	role := or(m.roles[o.Name], roleParticipant)
+	observe(ctx, m.upstream.WithLabelValues(o.Name, role, label(o.Reason, "none")), o.Duration)
+	open := 0.
+	if o.Open {
+		open = 1
+	}
+	m.breakers.WithLabelValues(o.Name, role).Set(open)
+	if !o.Date.IsZero() {
+		m.skew.WithLabelValues(o.Name, role).Set(m.now().Sub(o.Date).Seconds())
+	}
 }
 
 func (m *metrics) committed(calls int, took time.Duration) {
@@ -97,102 +223,4 @@ func (m *metrics) committed(calls int, took time.Duration) {
 	m.group.Observe(float64(calls))
 }
 
-// deadlinesCollector tells, when it is scraped, how the open requests stand to their limits.
-type deadlinesCollector struct {
-	store    journal.Store
-	shards   []string
-	now      func() time.Time
-	requests *prometheus.Desc
-	steps    *prometheus.Desc
-}
-
-func newDeadlinesCollector(s journal.Store, shards []string, now func() time.Time) *deadlinesCollector {
-	return &deadlinesCollector{s, shards, now,
-		prometheus.NewDesc("egov_gateway_deadlines", "Open requests at the providers by how they stand to the date and time of their result.", []string{"shard", "provider", "deadline"}, nil),
-		prometheus.NewDesc("egov_gateway_step_deadlines", "Steps at hand of open requests by how they stand to their limits.", []string{"shard", "provider", "step", "deadline"}, nil)}
-}
-
-// Describe implements prometheus.Collector.
-func (c *deadlinesCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.requests; ch <- c.steps }
-
-// Collect implements prometheus.Collector.
-func (c *deadlinesCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	type request struct{ shard, provider, deadline string }
-	type step struct{ shard, provider, step, deadline string }
-	requests, steps := map[request]int{}, map[step]int{}
-	now := c.now()
-	for _, shard := range c.shards {
-		for _, state := range []gateway.State{gateway.StateAccepted, gateway.StateEnriched, gateway.StateDelivered, gateway.StateParked} {
-			for cursor := ""; ; {
-				items, next, err := c.store.List(ctx, journal.Query{Shard: shard, State: state, Cursor: cursor, Limit: 500})
-				if err != nil {
-					ch <- prometheus.NewInvalidMetric(c.requests, err)
-					return
-				}
-				for _, it := range items {
-					d, err := gateway.ReadDossier(it.Doc)
-					if err != nil {
-						continue
-					}
-					requests[request{shard, it.Provider, string(d.DeadlineAt(now))}]++
-					for i, s := range d.StepStates(now) {
-						if d.Steps[i].CompletedAt.IsZero() {
-							steps[step{shard, it.Provider, d.Steps[i].Code, string(s)}]++
-							break
-						}
-					}
-				}
-				if cursor = next; cursor == "" {
-					break
-				}
-			}
-		}
-	}
-	for k, n := range requests {
-		ch <- prometheus.MustNewConstMetric(c.requests, prometheus.GaugeValue, float64(n), k.shard, k.provider, k.deadline)
-	}
-	for k, n := range steps {
-		ch <- prometheus.MustNewConstMetric(c.steps, prometheus.GaugeValue, float64(n), k.shard, k.provider, k.step, k.deadline)
-	}
-}
-
-// itemsCollector counts the journal's items when it is scraped.
-type itemsCollector struct {
-	store  journal.Store
-	shards []string
-	now    func() time.Time
-	items  *prometheus.Desc
-	oldest *prometheus.Desc
-}
-
-func newItemsCollector(s journal.Store, shards []string, now func() time.Time) *itemsCollector {
-	return &itemsCollector{s, shards, now,
-		prometheus.NewDesc("egov_gateway_items", "Requests in the journal by shard and state; a shard shep:NAME holds the messages that wait for that participant.", []string{"shard", "state"}, nil),
-		prometheus.NewDesc("egov_gateway_oldest_due_seconds", "How long the longest waiting due work has been waiting.", nil, nil)}
-}
-
-// Describe implements prometheus.Collector.
-func (c *itemsCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.items; ch <- c.oldest }
-
-// Collect implements prometheus.Collector.
-func (c *itemsCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	st, err := c.store.Stats(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(c.items, err)
-		return
-	}
-	for _, shard := range c.shards {
-		for _, state := range gateway.States {
-			ch <- prometheus.MustNewConstMetric(c.items, prometheus.GaugeValue, float64(st.ByShard[shard][state]), shard, string(state))
-		}
-	}
-	waiting := 0.0
-	if !st.OldestDue.IsZero() {
-		waiting = max(0, c.now().Sub(st.OldestDue).Seconds())
-	}
-	ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, waiting)
-}
+func (m *metrics) synced(took time.Duration) { m.sync.Observe(took.Seconds()) }

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"egov-gateway/gateway"
@@ -23,6 +19,9 @@ func (b *builder) pki() error {
 		return err
 	}
 	b.anchors.Store(&anchors)
+	if err := b.noteCertificates(b.c); err != nil {
+		return err
+	}
 	// The checker has its own breaker for each responder, and asks the next source rather than the same again.
 	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, BreakerFailures: 1 << 30, MaxResponse: revocation.MaxCRLBytes,
 		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, Observe: b.called})
@@ -31,7 +30,7 @@ func (b *builder) pki() error {
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
 	rc := revocation.Config{Fetch: client.Fetch, FetchCRL: client.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
-		Watch: map[string]*trust.Certificate{"gateway": b.key.Certificate()}}
+		Watch: map[string]*trust.Certificate{"gateway": b.key.Certificate()}, Watching: b.watched}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err
 	}
@@ -81,45 +80,4 @@ func issuers(c *Config) (all []revocation.Issuer, err error) {
 		all = append(all, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL, DeltaCRL: r.DeltaCRL, CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
 	}
 	return all, nil
-}
-
-// reload reads the configuration file again and takes over trust, intermediates and
-// revocation; the rest needs a restart. On an error everything stays as it was.
-func (b *builder) reload() error {
-	c, err := LoadConfig(b.c.file)
-	if err != nil {
-		return err
-	}
-	known, err := issuers(c)
-	if err != nil {
-		return err
-	}
-	store, anchors, err := trustStore(c)
-	if err != nil {
-		return err
-	}
-	if err := b.checker.SetIssuers(known); err != nil {
-		return err
-	}
-	b.verifier.SetTrust(store)
-	b.anchors.Store(&anchors)
-	return nil
-}
-
-func (b *builder) reloadOnHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-hangup:
-			if err := b.reload(); err != nil {
-				b.log.Error("the configuration was not reloaded; trust stays as it was", "error", err)
-			} else {
-				b.log.Info("trust, intermediates and revocation were reloaded")
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }

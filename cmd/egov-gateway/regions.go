@@ -71,6 +71,7 @@ func (b *builder) regionClient(r *Region) (*shep.AsyncClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.m.roles[regionName(r.Shard)] = roleRegion
 	c, err := b.asyncClient(regionName(r.Shard), r.URL, shep.Sender{ID: b.c.SHEP.SenderID}, partners, r.Timeout, gateway.ProviderUnavailable)
 	if err != nil {
 		return nil, fmt.Errorf("regions.%s: %w", r.Shard, err)

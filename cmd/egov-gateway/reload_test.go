@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -51,4 +52,75 @@ func TestAnchorsAreReloadedOnHangup(t *testing.T) {
 	submit("")
 	reload("gateway.yaml", append(config, "# edited\n"...), "were reloaded")
 	submit("")
+}
+
+// A reload takes over a portal's new token and the room on the disk, says what waits for a restart,
+// and drops no request on the way.
+func TestAReloadDropsNothing(t *testing.T) {
+	l, logs := newTestLab(t, monday, nil)
+	stop, done := make(chan struct{}), make(chan struct{})
+	var dropped atomic.Int64
+	key, err := l.key("citizen-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := l.draft("citizen-01", taraz).Sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if a, err := l.submitSigned(signed, nil); err != nil || a.status != http.StatusAccepted {
+				dropped.Add(1)
+			}
+		}
+	}()
+	for range 20 {
+		l.svc.reloader.take()
+	}
+	close(stop)
+	<-done
+	if n := dropped.Load(); n > 0 {
+		t.Errorf("%d requests failed while the configuration was reloaded", n)
+	}
+	if v := l.sample(t, "egov_gateway_config_generation"); v != 21 {
+		t.Errorf("generation %v", v)
+	}
+	before := l.sample(t, "egov_gateway_config_hash")
+
+	old := l.token
+	if err := os.WriteFile(filepath.Join(l.dir, "portal.token"), []byte(secret()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.reconfigure(func(c *Config) { c.Limits.DiskFree, c.Pipeline.Workers = 1<<60, 3 }); err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := l.svc.reloader.reload()
+	if err != nil || len(waiting) != 1 || waiting[0] != "pipeline" {
+		t.Errorf("waiting %q, %v", waiting, err)
+	}
+	if status, _, _ := call(t, http.MethodPost, l.base+"/v1/requests", signed, "Content-Type", "application/xml", "Authorization", "Bearer "+old); status != http.StatusUnauthorized {
+		t.Errorf("the old token: %d", status)
+	}
+	raw, _ := os.ReadFile(filepath.Join(l.dir, "portal.token"))
+	l.token = string(raw)
+	if a := l.mustSubmit(t, l.draft("citizen-02", taraz), "citizen-02"); problemOf(t, a.body).Reason != gateway.JournalFull {
+		t.Errorf("the new bound of the disk: %d %s", a.status, a.body)
+	}
+	if l.sample(t, "egov_gateway_config_restart_needed") != 1 || l.sample(t, "egov_gateway_config_hash") == before {
+		t.Error("the metrics do not tell of the change")
+	}
+	if err := os.WriteFile(l.config, []byte("listen: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.svc.reloader.take()
+	if l.sample(t, "egov_gateway_config_reload_ok") != 0 || !strings.Contains(logs.String(), "was not reloaded") {
+		t.Error("a broken file is not told of")
+	}
 }

@@ -23,9 +23,18 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	if err != nil {
 		return err
 	}
+	return c.serve(out, now, wrap)
+}
+
+func (c *Config) serve(out streams, now func() time.Time, wrap func(store) store) (err error) {
+	if now, err = c.Clock.shifted(now); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	svc, err := start(c, now, logger(out, c.Log), wrap)
+	c.level = new(slog.LevelVar)
+	c.level.Set(levelOf(c.Log))
+	svc, err := start(c, now, logger(out, c.level), wrap)
 	if err != nil {
 		return err
 	}
@@ -41,12 +50,8 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	return err
 }
 
-func logger(out streams, level string) *slog.Logger {
-	l := slog.LevelInfo
-	if level != "" {
-		l.UnmarshalText([]byte(level)) //nolint:errcheck // checked by configCmd and start
-	}
-	return slog.New(slog.NewJSONHandler(out.err, &slog.HandlerOptions{Level: l}))
+func logger(out streams, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(out.err, &slog.HandlerOptions{Level: level}))
 }
 
 //go:embed example.yaml
@@ -75,9 +80,10 @@ func (k *configCheckCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics()}
+	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now)}
 	for _, step := range []func() error{b.words, b.pki,
 		func() error { _, err := b.shards(); return err },
+		func() error { _, err := b.walker(); return err },
 		func() error { _, err := b.providers(); return err },
 		func() error { _, err := b.enricher(); return err },
 		func() error { _, err := b.notifier(); return err },

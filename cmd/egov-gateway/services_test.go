@@ -238,7 +238,7 @@ func TestR12DeadlinesAreSeen(t *testing.T) {
 			t.Errorf("at %v: %s, %v; want %s", s.at, p.Deadline, err, s.want)
 		}
 		_, _, metrics := get(t, l.admin+"/metrics")
-		if want := `egov_gateway_deadlines{deadline="` + string(s.want) + `",provider="taraz",shard="zhambyl"} 1`; !bytes.Contains(metrics, []byte(want)) {
+		if want := `egov_gateway_deadlines{deadline="` + string(s.want) + `",provider="taraz",service="housing-aid",shard="zhambyl"} 1`; !bytes.Contains(metrics, []byte(want)) {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}

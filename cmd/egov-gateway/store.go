@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway"
@@ -32,6 +31,9 @@ type JournalConfig struct {
 	ArchiveAfter Duration `yaml:"archive_after"`
 	// Keep is how long a gateway remembers what it accepted, to put it back after a failover.
 	Keep Duration `yaml:"keep"`
+	// Settle is how long after Redis was restarted or replaced an unknown request is answered 503,
+	// because another gateway may still put it back. 0 means 1m; where there is one gateway, 1s will do.
+	Settle Duration `yaml:"settle"`
 	// Replicas must have received a write before it is acknowledged.
 	Replicas int `yaml:"replicas"`
 	// AcceptLoss works on a Redis that may lose what was acknowledged.
@@ -73,7 +75,7 @@ func (j *JournalConfig) check() error {
 func (c *Config) redisJournal() (redisjournal.Config, error) {
 	password, err := c.secretFile("journal.password_file", c.Journal.PasswordFile)
 	j := &c.Journal
-	return redisjournal.Config{Redis: j.Redis, Password: password, Name: j.Name, Dir: c.path(c.Data), Archive: c.path(j.Archive), ArchiveAfter: time.Duration(j.ArchiveAfter),
+	return redisjournal.Config{Redis: j.Redis, Password: password, Name: j.Name, Dir: c.path(c.Data), Archive: c.path(j.Archive), ArchiveAfter: time.Duration(j.ArchiveAfter), Settle: time.Duration(j.Settle),
 		Keep: time.Duration(j.Keep), Replicas: j.Replicas, AcceptLoss: j.AcceptLoss}, err
 }
 
@@ -86,10 +88,12 @@ type store interface {
 // openStore opens the journal that the configuration names.
 func (b *builder) openStore() (store, error) {
 	if len(b.c.Journal.Redis) == 0 {
-		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Log: b.log})
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Synced: b.m.synced, MinFree: b.c.Limits.DiskFree, Log: b.log})
 		if err != nil {
 			return nil, err
 		}
+		b.m.embeddedJournal(s)
+		b.disk = s.SetMinFree
 		return s, nil
 	}
 	redis.SetLogger(clientLog{b.log})
@@ -102,8 +106,7 @@ func (b *builder) openStore() (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "egov_gateway_journal_put_back_total", Help: "Requests and messages that Redis had lost, or never got, and that this gateway put back."},
-		func() float64 { return float64(s.Restored()) }))
+	b.m.sharedJournal(s)
 	return s, nil
 }
 

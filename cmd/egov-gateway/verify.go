@@ -34,7 +34,11 @@ type verifyCmd struct {
 	Cert          bool      `help:"The FILEs are certificates (PEM or DER): judge path and revocation alone."`
 	Explain       bool      `help:"For a wrong digest, say on standard error how it was computed and what probably happened to the document."`
 	TestAnchor    bool      `help:"The trusted roots are test roots: wrong check digits of IINs pass."`
-	Files         []string  `arg:"" name:"file" help:"Signed documents, or certificates with --cert."`
+	Corpus        string    `type:"path" placeholder:"DIR_OR_ZIP" help:"Judge every document of a corpus by its own clock and trust material, and score the answers: exit 0 all as expected, 1 not. Prints the entries that are not; the score goes to standard error."`
+	Jobs          int       `placeholder:"N" help:"With --corpus: documents judged side by side; default: one for each processor."`
+	All           bool      `help:"With --corpus: print every entry."`
+	Verifier      string    `placeholder:"COMMAND" help:"With --corpus: score another verifier, started for each document; see corpus adapter."`
+	Files         []string  `arg:"" optional:"" name:"file" help:"Signed documents, or certificates with --cert."`
 }
 
 // A report is one line of output.
@@ -83,6 +87,14 @@ func usage(out streams, format string, args ...any) error {
 
 // Run judges every file and writes one line for each.
 func (v *verifyCmd) Run(out streams) error {
+	switch {
+	case v.Corpus != "" && len(v.Files) > 0:
+		return usage(out, "--corpus and files exclude each other")
+	case v.Corpus != "":
+		return v.runCorpus(out)
+	case len(v.Files) == 0:
+		return usage(out, "files or --corpus are needed")
+	}
 	if v.At.IsZero() {
 		v.At = time.Now()
 	}

@@ -522,7 +522,7 @@ func TestSignCommand(t *testing.T) {
 // Every flag of the offline commands that harnesses rely on is in their help, with a sentence.
 func TestHelpNamesEveryFlag(t *testing.T) {
 	for command, flags := range map[string]string{
-		"verify":       "trust untrusted crl ocsp-response revocation crl-scope at iin purpose pinned profile allow-gost-2004 max-bytes cert explain test-anchor",
+		"verify":       "trust untrusted crl ocsp-response revocation crl-scope at iin purpose pinned profile allow-gost-2004 max-bytes cert explain test-anchor corpus jobs all verifier",
 		"canonicalize": "method",
 		"sign":         "key password-file in out profile layout",
 	} {

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"egov-gateway/adapters/alimony"
@@ -41,6 +40,7 @@ import (
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/route"
 	"egov-gateway/gateway/shep"
+	"egov-gateway/gateway/synthetic"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/verification"
@@ -50,14 +50,16 @@ import (
 
 // A service is the running gateway: the only place where all parts meet.
 type service struct {
-	store   store
-	checker *revocation.Checker
-	shared  io.Closer // nil without shared evidence
-	engine  *pipeline.Engine
-	mail    *pipeline.Engine // messages to SHEP's participants; nil without them
-	doors   *httpserver.Server
-	admin   *httpserver.Server
-	console *httpserver.Server // nil when it has no address of its own
+	store    store
+	metrics  *metrics
+	reloader *reloader
+	checker  *revocation.Checker
+	shared   io.Closer // nil without shared evidence
+	engine   *pipeline.Engine
+	mail     *pipeline.Engine // messages to SHEP's participants; nil without them
+	doors    *httpserver.Server
+	admin    *httpserver.Server
+	console  *httpserver.Server // nil when it has no address of its own
 	// watchDeadlines looks at the deadlines now, as the console does from time to time; nil without one.
 	watchDeadlines func(context.Context) error
 
@@ -75,18 +77,22 @@ type builder struct {
 	// watch remembers how each called system did, for the console.
 	watch *systems
 
-	forms    *passport.Register
-	texts    *message.Catalogue
-	key      *xmlsig.Key
-	secret   []byte
-	store    store
-	copies   *attachment.Store
-	anchors  atomic.Pointer[[]trust.Anchor]
-	shared   io.Closer
-	checker  *revocation.Checker
-	verifier *verification.Verifier
-	regions  map[string]*shep.AsyncClient // by shard
-	problem  func(http.ResponseWriter, *http.Request, error)
+	forms        *passport.Register
+	texts        *message.Catalogue
+	key          *xmlsig.Key
+	secret       []byte
+	store        store
+	copies       *attachment.Store
+	anchors      atomic.Pointer[[]trust.Anchor]
+	certificates atomic.Pointer[[]revocation.Watched] // anchors and intermediates
+	walkers      []revocation.Watched                 // the synthetic citizen's certificates
+	pair         atomic.Pointer[tls.Certificate]      // of the doors; nil without TLS
+	disk         func(minFree uint64)                 // sets limits.disk_free; nil with the journal in Redis
+	shared       io.Closer
+	checker      *revocation.Checker
+	verifier     *verification.Verifier
+	regions      map[string]*shep.AsyncClient // by shard
+	problem      func(http.ResponseWriter, *http.Request, error)
 }
 
 // start builds every part and begins to serve. On an error nothing is left running. wrap, if set,
@@ -96,8 +102,8 @@ type builder struct {
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
 func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(), watch: watched(c, now)}
-	s := &service{}
+	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
+	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	defer func() {
@@ -113,16 +119,25 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	}
 	s.store, s.checker, s.shared = b.store, b.checker, b.shared
 
-	providers, err := b.providers()
-	if err != nil {
-		return nil, err
-	}
 	shards, err := b.shards()
 	if err != nil {
 		return nil, err
 	}
+	walk, err := b.walker()
+	if err != nil {
+		return nil, err
+	}
+	queues := slices.Concat(shards, walk.shards())
+	own, err := walk.sender()
+	if err != nil {
+		return nil, err
+	}
+	providers, err := b.providers(own...)
+	if err != nil {
+		return nil, err
+	}
 	routes := route.NewTable(b.forms, func(p *passport.Passport, id string) bool {
-		return slices.Contains(shards, p.Shard) && providers.Has(id)
+		return slices.Contains(queues, p.Shard) && providers.Has(id)
 	})
 	enricher, err := b.enricher()
 	if err != nil {
@@ -147,7 +162,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	for _, p := range c.Providers {
 		budgets[p.ID] = pipeline.Budget{Attempts: p.Retry.Attempts, Longest: time.Duration(p.Retry.Longest)}
 	}
-	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: shards, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
+	if s.engine, err = pipeline.New(pipeline.Config{Store: b.store, Shards: queues, Steps: f.Steps(), Ordered: flow.Ordered, Budgets: budgets,
 		Workers: c.Pipeline.Workers, Lease: time.Duration(c.Pipeline.Lease), Now: now, Log: log, Observe: b.m.step}); err != nil {
 		return nil, err
 	}
@@ -157,12 +172,14 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if err != nil {
 		return nil, err
 	}
+	portals = append(portals, walk.portal(keys)...)
 	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
-		Texts: b.texts, BaseURL: c.BaseURL, MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Observe: b.m.request})
+		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
 	desk.Register(mux)
+	s.reloader = newReloader(b, desk, walk.portal(keys))
 	counter, err := b.counter(providers, s.engine.Kick)
 	if err != nil {
 		return nil, err
@@ -190,25 +207,26 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
 	})
 
-	b.m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "egov_gateway_calendar_end_seconds", Help: "Seconds until the end of the working calendar's data: extend calendar.yaml before terms reach it."},
-		func() float64 { return b.forms.Calendar().End().Sub(now()).Seconds() }))
 	admin := http.NewServeMux()
-	watched := shards
-	if mail != nil {
-		watched = slices.Concat(shards, mail.directory.Queues())
+	if walk != nil {
+		if err := walk.start(); err != nil {
+			return nil, err
+		}
 	}
-	b.m.reg.MustRegister(newItemsCollector(b.store, watched, now), newDeadlinesCollector(b.store, shards, now))
-	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
-	httpserver.Health(admin, append(b.probes(), httpserver.Probe{Name: "door", Check: func(context.Context) error { return desk.Busy() }}), log)
+	doors, loud := c.Clock.loudly(mux, now, log, b.m.reg)
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	ready.Register(admin)
+	var messages []string
+	if mail != nil {
+		messages = mail.directory.Queues()
+	}
+	b.monitor(shards, messages, ready)
+	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
 	tlsConfig, err := b.tls()
 	if err != nil {
 		return nil, err
 	}
-	var queues []string
-	if mail != nil {
-		queues = mail.directory.Queues()
-	}
-	con, err := b.console(queues, func() {
+	con, err := b.console(messages, func() {
 		s.engine.Kick()
 		if mail != nil {
 			mail.engine.Kick()
@@ -228,7 +246,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: mux, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
@@ -244,8 +262,12 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 		s.mail = mail.engine
 		s.wg.Go(func() { mail.engine.Run(ctx) })
 	}
-	s.wg.Go(func() { b.reloadOnHangup(ctx) })
+	s.wg.Go(func() { s.reloader.onHangup(ctx) })
 	s.wg.Go(func() { b.sweep(ctx) })
+	s.wg.Go(func() { watch(ctx, ready) })
+	if walk != nil {
+		s.wg.Go(func() { walk.walks.Run(ctx) })
+	}
 	log.Info("serving", "doors", s.doors.Addr(), "admin", s.admin.Addr(), "shards", shards)
 	return s, nil
 }
@@ -361,7 +383,7 @@ func (b *builder) open(doc []byte) (xmlsig.Element, error) {
 func (b *builder) shards() ([]string, error) {
 	var all []string
 	for _, p := range b.forms.All() {
-		if !slices.Contains(all, p.Shard) {
+		if !slices.Contains(all, p.Shard) && synthetic.RealShard(p.Shard) == "" {
 			all = append(all, p.Shard)
 		}
 	}
@@ -379,8 +401,9 @@ func (b *builder) shards() ([]string, error) {
 	return all, nil
 }
 
-func (b *builder) providers() (*dispatch.Directory, error) {
-	var all []dispatch.Provider
+// providers are those of the configuration and own ones.
+func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, error) {
+	all := slices.Clone(own)
 	for i, p := range b.c.Providers {
 		name := fmt.Sprintf("providers[%d]", i)
 		known := slices.ContainsFunc(b.forms.All(), func(q *passport.Passport) bool { _, ok := q.ProviderByID(p.ID); return ok })
@@ -407,6 +430,7 @@ func (b *builder) providers() (*dispatch.Directory, error) {
 		if err != nil {
 			return nil, err
 		}
+		b.m.roles[p.ID] = roleProvider
 		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
 		if err != nil {
 			return nil, err
@@ -437,7 +461,7 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		return nil, err
 	}
 	return dispatch.NewCounter(dispatch.Config{Providers: d, Verifier: b.verifier, Forms: b.forms, Step: step, Result: result, Journal: b.store,
-		Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback})
+		Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
 }
 
 // enricher makes one adapter for each configured state system.
@@ -465,6 +489,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
 		}
+		b.m.roles[src.Name()] = roleRegister
 		all = append(all, src)
 		return nil
 	}
@@ -549,27 +574,13 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 	return all, keys, nil
 }
 
-func (b *builder) tls() (*tls.Config, error) { return b.c.serverTLS("tls", b.c.TLS) }
-
-// probes perform the job in the small: write, judge the anchors, ask the revocation sources, sign and verify.
-func (b *builder) probes() []httpserver.Probe {
-	return []httpserver.Probe{
-		{Name: "journal", Check: func(ctx context.Context) error { _, err := b.store.Stats(ctx); return err }},
-		{Name: "trust", Check: func(context.Context) error {
-			for _, a := range *b.anchors.Load() {
-				if now := b.now(); now.Before(a.Certificate.NotBefore) || now.After(a.Certificate.NotAfter) {
-					return fmt.Errorf("the anchor with serial %s is outside its validity", a.Certificate.SerialHex())
-				}
-			}
-			return nil
-		}},
-		{Name: "revocation", Check: func(context.Context) error { return b.checker.Ready() }},
-		{Name: "signature", Check: func(context.Context) error {
-			signed, err := xmlsig.Sign([]byte("<ready/>"), b.key, xmlsig.SignOptions{})
-			if err == nil {
-				_, err = b.verifier.Open(signed, len(signed))
-			}
-			return err
-		}},
+func (b *builder) tls() (*tls.Config, error) {
+	out, err := b.c.serverTLS("tls", b.c.TLS)
+	if out == nil || err != nil {
+		return nil, err
 	}
+	// A new certificate is taken without a restart.
+	b.pair.Store(&out.Certificates[0])
+	out.Certificates, out.GetCertificate = nil, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }
+	return out, nil
 }

@@ -36,6 +36,7 @@ type options struct {
 	Seed      uint64   `help:"Seed of the faults' dice." default:"1"`
 	Threshold float64  `help:"Monthly income for each family member, in tenge, above which aid is refused." default:"150000"`
 	Faults    string   `help:"JSON file with faults from the start: {\"income\": [{\"kind\": \"hang\", \"calls\": 2}]}." type:"existingfile" placeholder:"FILE"`
+	At        string   `help:"Live at this instant (RFC 3339), to replay requests of another time to a gateway with clock: {replay: true}." placeholder:"RFC3339"`
 	Token     []string `help:"Bearer token of a provider; test-token-ID for those not named." placeholder:"ID=TOKEN"`
 }
 
@@ -105,6 +106,14 @@ func build(o options, log *slog.Logger) (*statesim.World, error) {
 		return nil, err
 	}
 	c.Factor, c.Share, c.Seed, c.IncomeThreshold, c.Log = o.Factor, o.Share, o.Seed, o.Threshold, log
+	if o.At != "" {
+		at, err := time.Parse(time.RFC3339, o.At)
+		if err != nil {
+			return nil, fmt.Errorf("--at: %w", err)
+		}
+		offset := time.Until(at)
+		c.Now = func() time.Time { return time.Now().Add(offset).Round(0) }
+	}
 	if o.Faults != "" {
 		raw, err := os.ReadFile(o.Faults)
 		if err != nil {

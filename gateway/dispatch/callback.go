@@ -59,6 +59,8 @@ type Config struct {
 	Received func()           // if set, called after a signal was left
 	// Observe, if set, is told how each callback ended.
 	Observe func(provider, kind string, r gateway.Reason, took time.Duration)
+	// Signed, if set, is told until when the certificate is valid by which a provider signed.
+	Signed func(provider string, until time.Time)
 }
 
 // A Counter is the door for providers. It is safe for concurrent use.
@@ -184,6 +186,9 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 	}
 	out := c.c.Verifier.Judge(ctx, opened, verification.Want{At: now, Purpose: trust.PurposeSignLegal, Organisation: p.BIN})
 	err = out.Verdict.Err()
+	if err == nil && c.c.Signed != nil {
+		c.c.Signed(p.ID, out.Verdict.Signers[0].NotAfter)
+	}
 	if err == nil {
 		if faults := form.Check(root); len(faults) > 0 {
 			err = gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s: %s", len(faults), faults[0].Path, faults[0].Rule)

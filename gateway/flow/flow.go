@@ -448,7 +448,7 @@ func (f *Flow) notify(ctx context.Context, w *work) error {
 		w.event(gateway.Event{Kind: gateway.EventNotified, Subject: w.item.Portal})
 	}
 	w.dossier.ClosedAt = w.now
-	w.out.State, w.out.Wake = gateway.StateClosed, w.keepUntil(w.pass.Retention.DocumentsDays)
+	w.out.State, w.out.Wake = gateway.StateClosed, w.keepUntil(w.pass.Retention.DocumentsDays, 1)
 	return nil
 }
 

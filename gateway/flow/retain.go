@@ -7,12 +7,16 @@ import (
 	"egov-gateway/gateway"
 )
 
-// keepUntil is so many days after the request was closed.
-func (w *work) keepUntil(days int) time.Time {
+// keepUntil is so many days after the request was closed, or turns of the short term of requests
+// that nobody made.
+func (w *work) keepUntil(days, turns int) time.Time {
 	closed := w.dossier.ClosedAt
 	if closed.IsZero() {
 		closed = w.item.Updated // closed before retention was counted
 		w.dossier.ClosedAt = closed
+	}
+	if short := w.pass.Retention.Short; short > 0 {
+		return closed.Add(time.Duration(turns) * short)
 	}
 	return closed.AddDate(0, 0, days)
 }
@@ -21,7 +25,7 @@ func (w *work) keepUntil(days int) time.Time {
 // that decides it, and then erases them: bodies, attached copies, and what the dossier says of
 // the person. The receipt, every digest and every verdict stay.
 func (f *Flow) retain(_ context.Context, w *work) error {
-	if until := w.keepUntil(w.pass.Retention.DocumentsDays); w.now.Before(until) {
+	if until := w.keepUntil(w.pass.Retention.DocumentsDays, 1); w.now.Before(until) {
 		w.out.Wake = until
 		return nil
 	}
@@ -36,7 +40,7 @@ func (f *Flow) retain(_ context.Context, w *work) error {
 	w.out.Bodies = nil
 	w.dossier.Forget()
 	w.event(gateway.Event{Kind: gateway.EventErased})
-	w.out.State, w.out.Wake = gateway.StateErased, w.keepUntil(w.pass.Retention.ProofDays)
+	w.out.State, w.out.Wake = gateway.StateErased, w.keepUntil(w.pass.Retention.ProofDays, 2)
 	return nil
 }
 
@@ -45,7 +49,7 @@ func (f *Flow) retain(_ context.Context, w *work) error {
 func (f *Flow) remove(_ context.Context, w *work) error {
 	w.out.Bodies = nil
 	w.dossier.Forget()
-	if until := w.keepUntil(w.pass.Retention.ProofDays); w.now.Before(until) {
+	if until := w.keepUntil(w.pass.Retention.ProofDays, 2); w.now.Before(until) {
 		w.out.Wake = until
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,44 +156,4 @@ func requestID() string {
 	var b [8]byte
 	rand.Read(b[:]) //nolint:errcheck // never fails
 	return hex.EncodeToString(b[:])
-}
-
-// A Probe says whether one thing that the job needs works now.
-type Probe struct {
-	Name  string
-	Check func(context.Context) error
-}
-
-// ProbeTimeout bounds all probes of one readiness check.
-const ProbeTimeout = 3 * time.Second
-
-// Health answers /healthz (alive) and /readyz (can do its job now, with the name of what it
-// cannot). The answer holds names and short words, no personal data.
-func Health(mux *http.ServeMux, probes []Probe, log *slog.Logger) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write([]byte(`{"status":"alive"}` + "\n")) //nolint:errcheck // the client may be gone
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), ProbeTimeout)
-		defer cancel()
-		ready, answer := true, map[string]string{}
-		for _, p := range probes {
-			answer[p.Name] = "ok"
-			if err := p.Check(ctx); err != nil {
-				log.Warn("not ready", "probe", p.Name, "error", err)
-				ready, answer[p.Name] = false, err.Error()
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		status := "ready"
-		if !ready {
-			status = "not ready"
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		json.NewEncoder(w).Encode(map[string]any{"status": status, "probes": answer}) //nolint:errcheck // the client may be gone
-	})
 }

@@ -23,21 +23,27 @@ const busyFor = 5 * time.Second
 type gate struct {
 	concurrent int
 	bytes      int64
-	share      map[string]int // by portal; 0 is no share of its own
 
 	mu       sync.Mutex
+	share    map[string]int // guarded by mu, by portal; 0 is no share of its own
 	inside   int            // guarded by mu
 	reading  int64          // guarded by mu
 	byPortal map[string]int // guarded by mu
 	full     time.Time      // guarded by mu: when somebody was last sent away
 }
 
-func newGate(concurrent int, bytes int64, portals []Portal) *gate {
-	g := &gate{concurrent: concurrent, bytes: bytes, share: map[string]int{}, byPortal: map[string]int{}}
+func newGate(concurrent int, bytes int64) *gate {
+	return &gate{concurrent: concurrent, bytes: bytes, byPortal: map[string]int{}}
+}
+
+func (g *gate) setShares(portals []Portal) {
+	share := map[string]int{}
 	for _, p := range portals {
-		g.share[p.Name] = p.Concurrent
+		share[p.Name] = p.Concurrent
 	}
-	return g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.share = share
 }
 
 // read takes room for a body of n bytes; leave gives it back. The error carries

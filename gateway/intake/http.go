@@ -64,7 +64,7 @@ func (d *Desk) authenticate(r *http.Request) (string, error) {
 		cert = sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
 	}
 	name := ""
-	for _, p := range d.c.Portals {
+	for _, p := range *d.portals.Load() {
 		byToken := hasToken && p.TokenSHA256 != [32]byte{} && subtle.ConstantTimeCompare(token[:], p.TokenSHA256[:]) == 1
 		byCert := hasCert && p.CertificateSHA256 != [32]byte{} && subtle.ConstantTimeCompare(cert[:], p.CertificateSHA256[:]) == 1
 		if byToken || byCert {
@@ -82,13 +82,17 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	portal, err := d.authenticate(r)
 	if err != nil {
 		d.c.Log.Info("refused", "door", "rest", "reason", string(gateway.ReasonOf(err)))
-		d.observe("none", "", err, false, start)
+		d.observe(r.Context(), "none", nil, err, false, start)
 		d.problem(w, r, err)
 		return
 	}
+	refuse := func(err error) {
+		d.observe(r.Context(), portal, nil, err, false, start)
+		d.problem(w, r, err)
+	}
 	asXML, err := wantsXML(r)
 	if err != nil {
-		d.problem(w, r, err)
+		refuse(err)
 		return
 	}
 	size := r.ContentLength
@@ -97,14 +101,13 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	}
 	leave, err := d.gate.read(size, d.c.Now())
 	if err != nil {
-		d.observe(portal, "", err, false, start)
-		d.problem(w, r, err)
+		refuse(err)
 		return
 	}
 	defer leave()
 	doc, files, err := d.read(w, r)
 	if err != nil {
-		d.problem(w, r, err)
+		refuse(err)
 		return
 	}
 	ad, err := d.Admit(r.Context(), portal, doc, files)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
@@ -58,7 +59,10 @@ type Config struct {
 	Secret    []byte      // of the journal's citizen keys
 	Texts     *message.Catalogue
 	// BaseURL is the address portals reach this gateway at; status URLs start with it.
-	BaseURL     string
+	BaseURL string
+	// Synthetic, if set, is the portal whose requests are for the service of the same name; nobody
+	// else's are.
+	Synthetic   string
 	MaxDocument int   // bytes; 0 means DefaultMaxDocument
 	MaxBody     int64 // bytes; 0 means DefaultMaxBody
 	Concurrent  int   // admissions at once; 0 means DefaultConcurrent
@@ -68,14 +72,27 @@ type Config struct {
 	Log *slog.Logger     // nil discards
 	// Accepted, if set, is called after each acceptance.
 	Accepted func()
-	// Observe, if set, is told how each request at the door ended: "" is accepted.
-	Observe func(portal, shard string, r gateway.Reason, duplicate bool, took time.Duration)
+	// Taken, if set, is given every submission that was decided about, with nil or the refusal. It
+	// must not block and must not keep the bytes.
+	Taken func(s Submission, err error)
+	// Observe, if set, is told how each request at the door ended.
+	Observe func(context.Context, Observation)
+}
+
+// An Observation is one request at the door, for metrics.
+type Observation struct {
+	Portal         string         // "none" when nobody knows
+	Shard, Service string         // "" when it got not so far
+	Reason         gateway.Reason // "" is accepted
+	Duplicate      bool
+	Duration       time.Duration
 }
 
 // A Desk admits requests. It is safe for concurrent use.
 type Desk struct {
-	c    Config
-	gate *gate
+	c       Config
+	gate    *gate
+	portals atomic.Pointer[[]Portal]
 }
 
 // New checks the configuration.
@@ -103,7 +120,15 @@ func New(c Config) (*Desk, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
-	return &Desk{c, newGate(c.Concurrent, c.InFlight, c.Portals)}, nil
+	d := &Desk{c: c, gate: newGate(c.Concurrent, c.InFlight)}
+	d.SetPortals(c.Portals)
+	return d, nil
+}
+
+// SetPortals replaces the portals that are let in, and their shares. Requests at hand go on.
+func (d *Desk) SetPortals(all []Portal) {
+	d.portals.Store(&all)
+	d.gate.setShares(all)
 }
 
 // A File is an attached document as it was sent.
@@ -150,7 +175,7 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	leave, err := d.gate.enter(portal, d.c.Now())
 	if err != nil {
 		// No audit entry: under a flood it would be one more write for each.
-		d.observe(portal, "", err, false, start)
+		d.observe(ctx, portal, nil, err, false, start)
 		return nil, err
 	}
 	defer leave()
@@ -160,7 +185,10 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 		a.now = s.Relayed.At.UTC().Truncate(time.Microsecond)
 	}
 	out, err := a.run(ctx)
-	d.observe(portal, a.shard(), err, out != nil && out.Duplicate, start)
+	d.observe(ctx, portal, a.route.Passport, err, out != nil && out.Duplicate, start)
+	if d.c.Taken != nil {
+		d.c.Taken(s, err)
+	}
 	if err != nil {
 		reason := gateway.ReasonOf(err)
 		d.c.Log.Info("refused", "door", s.Door, "portal", portal, "reason", string(reason), "error", err)
@@ -177,10 +205,15 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	return out, nil
 }
 
-func (d *Desk) observe(portal, shard string, err error, duplicate bool, start time.Time) {
-	if d.c.Observe != nil {
-		d.c.Observe(portal, shard, gateway.ReasonOf(err), duplicate, time.Since(start))
+func (d *Desk) observe(ctx context.Context, portal string, p *passport.Passport, err error, duplicate bool, start time.Time) {
+	if d.c.Observe == nil {
+		return
 	}
+	o := Observation{Portal: portal, Reason: gateway.ReasonOf(err), Duplicate: duplicate, Duration: time.Since(start)}
+	if p != nil {
+		o.Shard, o.Service = p.Shard, p.Service
+	}
+	d.c.Observe(ctx, o)
 }
 
 // admission is the work on one submission, in the order of the checks.
@@ -199,13 +232,6 @@ type admission struct {
 	request *gateway.Request
 	outcome verification.Outcome
 	route   route.Route
-}
-
-func (a *admission) shard() string {
-	if a.route.Passport == nil {
-		return ""
-	}
-	return a.route.Passport.Shard
 }
 
 func (a *admission) content() string {
@@ -310,6 +336,9 @@ func (a *admission) findRoute(root xmlsig.Element) error {
 	kato, err := gateway.ParseKATO(strings.TrimSpace(territory))
 	if err != nil {
 		return err
+	}
+	if a.c.Synthetic != "" && (strings.TrimSpace(service) == a.c.Synthetic) != (a.portal == a.c.Synthetic) {
+		return gateway.Errorf(gateway.ServiceUnknown, "that service is not for this portal")
 	}
 	rt, err := a.c.Routes.Find(&gateway.Request{Service: strings.TrimSpace(service), Territory: kato}, a.now)
 	if err != nil {

@@ -58,6 +58,8 @@ type Representation struct {
 type Retention struct {
 	DocumentsDays int `yaml:"documents_days"` // the documents themselves
 	ProofDays     int `yaml:"proof_days"`     // digests and verdicts
+	// Short, when set, takes the place of both: for requests that nobody made.
+	Short time.Duration `yaml:"-"`
 }
 
 // A Date is written like 2026-11-23.

@@ -17,30 +17,40 @@ type Register struct {
 	calendar *Calendar
 }
 
-// Load reads calendar.yaml, every passports/*.yaml and the schemas they name. The error is
+// A File is a passport beside those of passports/.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Load reads calendar.yaml, every passports/*.yaml, the files, and the schemas they name. The error is
 // [Faults] when a passport cannot be used: each with file, line and column.
-func Load(fsys fs.FS) (*Register, error) {
+func Load(fsys fs.FS, files ...File) (*Register, error) {
 	cal, err := loadCalendar(fsys)
 	if err != nil {
 		return nil, err
 	}
-	files, err := fs.Glob(fsys, "passports/*.yaml")
-	if err != nil || len(files) == 0 {
+	names, err := fs.Glob(fsys, "passports/*.yaml")
+	if err != nil || len(names) == 0 {
 		return nil, fmt.Errorf("passport: no passports/*.yaml")
 	}
-	r := &Register{calendar: cal}
-	var faults Faults
-	for _, file := range files {
-		data, err := fs.ReadFile(fsys, file)
+	var all []File
+	for _, name := range names {
+		data, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			return nil, fmt.Errorf("passport: %w", err)
 		}
-		p, bad := Parse(fsys, path.Base(file), data, cal)
+		all = append(all, File{path.Base(name), data})
+	}
+	r := &Register{calendar: cal}
+	var faults Faults
+	for _, f := range append(all, files...) {
+		p, bad := Parse(fsys, f.Name, f.Data, cal)
 		if len(bad) > 0 {
 			faults = append(faults, bad...)
 			continue
 		}
-		if bad := r.add(path.Base(file), p); bad != nil {
+		if bad := r.add(f.Name, p); bad != nil {
 			faults = append(faults, *bad)
 		}
 	}

@@ -60,8 +60,16 @@ type Config struct {
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
-	// Observe, if set, is told of every step run: its name, the Reason it ended with ("" for success), and how long it took.
-	Observe func(step, shard string, r gateway.Reason, took time.Duration)
+	// Observe, if set, is told of every step run.
+	Observe func(context.Context, Observation)
+}
+
+// An Observation is one run of a step, for metrics.
+type Observation struct {
+	Step, Shard, Service, Provider string
+	Reason                         gateway.Reason // "" for success
+	Parked                         bool           // the item was put aside for an operator
+	Duration                       time.Duration
 }
 
 // A Budget bounds the tries of one step.
@@ -172,10 +180,10 @@ func (e *Engine) claim(ctx context.Context, wg *sync.WaitGroup) (int, error) {
 }
 
 func (e *Engine) work(ctx context.Context, l journal.Lease) {
-	ctx, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
+	inLease, cancel := context.WithTimeout(ctx, e.c.Lease*9/10)
 	defer cancel()
 	log := e.c.Log.With("request", string(l.Item.ID), "shard", l.Item.Shard, "state", string(l.Item.State))
-	next := e.next(ctx, l)
+	next := e.next(inLease, l)
 	next.At = e.c.Now()
 	for _, s := range l.Inbox {
 		if s.Kind == SignalRedrive { // an order is for the parking that it found, never for a later one
@@ -201,12 +209,23 @@ func (e *Engine) next(ctx context.Context, l journal.Lease) journal.Step {
 	}
 	start := time.Now()
 	out, err := e.run(ctx, step, l)
+	took := time.Since(start)
+	// A step that ran out of time is no fault of the request's, whatever its error is called.
+	if err != nil && ctx.Err() != nil && gateway.ReasonOf(err).Class() == gateway.Operator {
+		err = gateway.Errorf(gateway.StepTimeout, "%w", err)
+	}
+	if err != nil {
+		out = e.failed(step, l, err)
+	}
 	if e.c.Observe != nil {
-		e.c.Observe(step.Name, l.Item.Shard, gateway.ReasonOf(err), time.Since(start))
+		e.c.Observe(ctx, Observation{Step: step.Name, Shard: l.Item.Shard, Service: l.Item.Service, Provider: l.Item.Provider, Reason: gateway.ReasonOf(err),
+			Parked: out.State == gateway.StateParked && l.Item.State != gateway.StateParked, Duration: took})
 	}
-	if err == nil {
-		return out
-	}
+	return out
+}
+
+// failed retries or parks.
+func (e *Engine) failed(step Step, l journal.Lease, err error) journal.Step {
 	reason := gateway.ReasonOf(err)
 	e.c.Log.Warn("step", "step", step.Name, "request", string(l.Item.ID), "attempt", l.Item.Attempt+1, "reason", string(reason), "error", err)
 	if reason.Class() != gateway.Retry {

@@ -136,6 +136,29 @@ func TestWhatCannotPassIsParkedWithItsReason(t *testing.T) {
 	}
 }
 
+// A machine so busy that a step finds no end inside its lease must park nothing: what ran out of
+// time carries the bare error of its context, from wherever it was.
+func TestAStepThatRunsOutOfTimeRunsAgain(t *testing.T) {
+	var runs atomic.Int32
+	b, _ := newBench(t, map[gateway.State]pipeline.Step{gateway.StateAccepted: {Name: "s", Run: func(ctx context.Context, l journal.Lease) (journal.Step, error) {
+		if runs.Add(1) == 1 {
+			<-ctx.Done()
+			return journal.Step{}, ctx.Err()
+		}
+		return journal.Step{State: gateway.StateClosed, Doc: l.Item.Doc}, nil
+	}}}, func(c *pipeline.Config) { c.Lease = 200 * time.Millisecond })
+	id := b.create(t, 0)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if it, err := b.store.Get(t.Context(), id); err != nil || len(it.Events) > 1 { // the lease ends by the test's clock, which stands still
+			break
+		}
+	}
+	it := b.wait(t, id, gateway.StateClosed)
+	if i := slices.IndexFunc(it.Events, func(e gateway.Event) bool { return e.Kind == gateway.EventRetry }); i < 0 || it.Events[i].Reason != gateway.StepTimeout {
+		t.Errorf("events %+v", it.Events)
+	}
+}
+
 // A provider's budget is its own: another one's short patience parks nothing here.
 func TestBudgetsAreByProvider(t *testing.T) {
 	var tries atomic.Int32

@@ -95,6 +95,8 @@ type Config struct {
 	LateWindow time.Duration // decisions are remembered that long; 0 means [DefaultLateWindow]
 	// Watch lists further certificates, by a name, whose end is in the metrics: the gateway's own, say.
 	Watch map[string]*trust.Certificate
+	// Watching, if set, names more of them each time the metrics are read.
+	Watching func() []Watched
 
 	Now func() time.Time // nil means time.Now
 	// Monotonic is a clock that nobody sets. nil means the monotonic reading in Now's times; when
@@ -102,6 +104,12 @@ type Config struct {
 	Monotonic func() time.Duration
 	Log       *slog.Logger          // nil discards
 	Metrics   prometheus.Registerer // nil registers nothing
+}
+
+// A Watched certificate is one whose end is in the metrics.
+type Watched struct {
+	Role, Name string // from closed lists: a file or a serial is no name
+	NotAfter   time.Time
 }
 
 // A Checker proves that certificates are not revoked. It is safe for concurrent use.

@@ -22,7 +22,7 @@ type metrics struct {
 	shared    *prometheus.CounterVec
 	checker   *Checker
 
-	usable, nextUpdate, entries, breakerOpen, expiry, steady *prometheus.Desc
+	usable, nextUpdate, listAge, entries, breakerOpen, expiry, steady *prometheus.Desc
 }
 
 const prefix = "egov_gateway_revocation_"
@@ -49,6 +49,7 @@ func newMetrics(r prometheus.Registerer, c *Checker) (*metrics, error) {
 
 		usable:      desc(prefix+"crl_usable_seconds", "Seconds until the CRLs held prove nothing any more; negative when they do not now.", "issuer"),
 		nextUpdate:  desc(prefix+"crl_next_update_seconds", "Seconds until the CA promised the next CRL; negative when it is overdue.", "issuer", "kind"),
+		listAge:     desc(prefix+"crl_age_seconds", "Seconds since the thisUpdate of the CRL held.", "issuer", "kind"),
 		entries:     desc(prefix+"crl_entries", "Entries in the CRL held.", "issuer", "kind"),
 		breakerOpen: desc(prefix+"breaker_open", "1 while a responder is spared after repeated failures, by its number in the configuration.", "issuer", "responder"),
 		expiry:      desc("egov_gateway_certificate_expiry_timestamp_seconds", "When a certificate that the gateway depends on ends, seconds since 1970.", "role", "name"),
@@ -71,7 +72,7 @@ func newMetrics(r prometheus.Registerer, c *Checker) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.usable, m.nextUpdate, m.entries, m.breakerOpen, m.expiry, m.steady} {
+	for _, d := range []*prometheus.Desc{m.usable, m.nextUpdate, m.listAge, m.entries, m.breakerOpen, m.expiry, m.steady} {
 		ch <- d
 	}
 }
@@ -94,6 +95,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		for kind, list := range map[string]*CRL{"full": l.base, "delta": l.delta} {
 			if list != nil {
 				gauge(m.nextUpdate, list.NextUpdate.Sub(now).Seconds(), s.label, kind)
+				gauge(m.listAge, now.Sub(list.ThisUpdate).Seconds(), s.label, kind)
 				gauge(m.entries, float64(list.Len()), s.label, kind)
 			}
 		}
@@ -111,6 +113,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name, c := range m.checker.config.Watch {
 		ends("own", name, c)
+	}
+	if m.checker.config.Watching != nil {
+		for _, w := range m.checker.config.Watching() {
+			gauge(m.expiry, float64(w.NotAfter.Unix()), w.Role, w.Name)
+		}
 	}
 	steady := 1.
 	if m.checker.Steady() != nil {

@@ -56,7 +56,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	resp, err := c.do(ctx, r, &o)
 	if c.c.Observe != nil {
 		o.Reason, o.Duration = gateway.ReasonOf(err), time.Since(start)
-		c.c.Observe(o)
+		c.c.Observe(ctx, o)
 	}
 	return resp, err
 }
@@ -91,6 +91,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 		resp, err = c.attempt(ctx, r)
 		record(b, err)
 		o.Status, o.Open = resp.Status, b.IsOpen()
+		o.Date, _ = http.ParseTime(resp.Header.Get("Date"))
 		if err == nil {
 			return resp, nil
 		}

@@ -9,6 +9,7 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -84,7 +85,7 @@ type Config struct {
 	// environment says.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Observe is told of every finished call; it must not block. nil tells nobody.
-	Observe func(Observation)
+	Observe func(context.Context, Observation)
 }
 
 // An Observation is one finished call, for metrics.
@@ -97,6 +98,8 @@ type Observation struct {
 	Duration time.Duration
 	// Open says that the breaker of the host is open after the call: it is spared.
 	Open bool
+	// Date is what the last answer said in its header Date, zero when it said nothing.
+	Date time.Time
 }
 
 // A Client calls one system, or a few hosts of one kind. It is safe for concurrent use.

@@ -122,7 +122,7 @@ func TestConnectionNeverMadeIsTriedAgain(t *testing.T) {
 	}
 	l.Close()
 	var seen upstream.Observation
-	c := client(t, func(c *upstream.Config) { c.Observe = func(o upstream.Observation) { seen = o } })
+	c := client(t, func(c *upstream.Config) { c.Observe = func(_ context.Context, o upstream.Observation) { seen = o } })
 	_, err = c.Do(t.Context(), upstream.Request{URL: "http://" + l.Addr().String(), Body: []byte("b")})
 	if gateway.ReasonOf(err) != gateway.SourceUnavailable {
 		t.Errorf("got %v", err)
@@ -255,7 +255,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("a configured root is not trusted: %v", err)
 	}
 	var o upstream.Observation
-	_, err := client(t, func(c *upstream.Config) { c.Observe = func(got upstream.Observation) { o = got } }).Do(t.Context(), upstream.Request{URL: s.URL, Idempotent: true})
+	_, err := client(t, func(c *upstream.Config) { c.Observe = func(_ context.Context, got upstream.Observation) { o = got } }).Do(t.Context(), upstream.Request{URL: s.URL, Idempotent: true})
 	if gateway.ReasonOf(err) != gateway.SourceUnavailable || o.Attempts != 1 {
 		t.Errorf("an unknown server was not refused at once: %v, %d attempts", err, o.Attempts)
 	}

@@ -226,6 +226,34 @@ func Run(t *testing.T, make Maker) {
 			t.Errorf("claimed %v after the older one was delivered", messages(ls))
 		}
 	})
+	t.Run("one claim never returns an item twice, however much waits behind older requests", func(t *testing.T) {
+		s, _ := make(t)
+		defer s.Close()
+		for n := range 150 { // every sixth is of a citizen of its own, the others wait behind the first
+			it := NewItem(n)
+			it.Citizen = "one"
+			if n%6 == 5 {
+				it.Citizen = journal.CitizenKey(fmt.Sprintf("other-%d", n))
+			}
+			if _, err := s.Create(ctx, it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ls, err := s.Claim(ctx, journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: T0.Add(time.Hour), Lease: time.Minute, Max: 16, Ordered: []gateway.State{gateway.StateAccepted}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[gateway.RequestID]bool{}
+		for _, l := range ls {
+			if seen[l.Item.ID] {
+				t.Errorf("%s is claimed twice", l.Item.MessageID)
+			}
+			seen[l.Item.ID] = true
+		}
+		if len(seen) != 16 {
+			t.Errorf("%d items claimed, want 16", len(seen))
+		}
+	})
 	t.Run("an expired lease is taken over and its holder fenced off", func(t *testing.T) {
 		s, _ := make(t)
 		defer s.Close()

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 
@@ -64,6 +65,12 @@ func Mount(c Config) (*Disk, error) {
 	}
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		return nil, fmt.Errorf("%w: /dev/fuse is missing", ErrUnavailable)
+	}
+	if os.Getuid() != 0 {
+		_, err3 := exec.LookPath("fusermount3")
+		if _, err := exec.LookPath("fusermount"); err != nil && err3 != nil {
+			return nil, fmt.Errorf("%w: root or fusermount3 (package fuse3) is needed to mount", ErrUnavailable)
+		}
 	}
 	d := &Disk{c: c, nodes: map[uint64]*node{}, names: map[uint64]string{}, next: fuse.FUSE_ROOT_ID}
 	var err error

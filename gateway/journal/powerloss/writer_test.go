@@ -3,6 +3,8 @@ package powerloss_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,11 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"modernc.org/sqlite"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
+	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
 )
 
@@ -26,12 +31,13 @@ const runAsWriter = "POWERLOSS_WRITER"
 
 // An order is what a writer process is to do.
 type order struct {
-	Store   string // "sqlite"
-	Where   string // directory of the journal, or address
+	Store   string // "sqlite", "redis" or "attachments"
+	Where   string // directory of the journal, or of the accept journal
+	Redis   string // address
 	Seed    uint64
 	First   int // number of the first new item
 	Writers int
-	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL
+	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL, or appendfsync everysec
 	Look    *gateway.RequestID // look for this item instead, and say whether it is there
 	Once    bool               // wait for the end of the input, then create one item
 }
@@ -80,9 +86,17 @@ func openStore(o order) (journal.Store, error) {
 	switch o.Store {
 	case "sqlite":
 		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where})
+	case "redis":
+		redis.SetLogger(quiet{})
+		return redisjournal.Open(redisjournal.Config{Redis: []string{"redis://" + o.Redis}, Dir: o.Where, AcceptLoss: o.Normal, Timeout: time.Second})
 	}
 	return nil, fmt.Errorf("no store %q", o.Store)
 }
+
+// quiet keeps the client's talk about lost connections out of the test's output.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // write is the writer process: it tells out of every call that the store has answered.
 func write(o order, out io.Writer) {
@@ -93,11 +107,15 @@ func write(o order, out io.Writer) {
 		defer mu.Unlock()
 		out.Write(append(b, '\n')) //nolint:errcheck // who asked is gone
 	}
-	if o.Normal {
+	if o.Normal && o.Store == "sqlite" {
 		sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
 			_, err := c.ExecContext(context.Background(), "PRAGMA synchronous=NORMAL", nil)
 			return err
 		})
+	}
+	if o.Store == "attachments" {
+		putDocuments(o, say)
+		return
 	}
 	s, err := openStore(o)
 	if err != nil {
@@ -129,6 +147,45 @@ func write(o order, out io.Writer) {
 		wg.Go(func() { w.run(ctx, rand.New(rand.NewPCG(o.Seed, uint64(i))), fmt.Sprintf("%d-%d", o.First, i)) })
 	}
 	wg.Wait()
+}
+
+// putDocuments is the writer process for the documents that come with requests.
+func putDocuments(o order, say func(ack)) {
+	s, err := attachment.Open(o.Where)
+	if err != nil {
+		say(ack{Op: "failed", Note: err.Error()})
+		return
+	}
+	say(ack{Op: "ready"})
+	var wg sync.WaitGroup
+	for i := range o.Writers {
+		wg.Go(func() {
+			for n := o.First + i; ; n += o.Writers {
+				if err := s.Put(item(n).ID, documents(n)); err != nil {
+					return
+				}
+				say(ack{Op: "documents", N: n})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func documents(n int) [][]byte {
+	return [][]byte{body(fmt.Sprintf("first-%d", n)), body(fmt.Sprintf("second-%d", n))}
+}
+
+// lostDocuments looks for every document that was kept.
+func lostDocuments(s *attachment.Store, acks []ack) (lost []string) {
+	for _, a := range acks {
+		for _, d := range documents(a.N) {
+			sum := sha256.Sum256(d)
+			if got, err := s.Get(item(a.N).ID, hex.EncodeToString(sum[:])); err != nil || !bytes.Equal(got, d) {
+				lost = append(lost, fmt.Sprintf("a document of request %d: %v", a.N, err))
+			}
+		}
+	}
+	return lost
 }
 
 type writers struct {

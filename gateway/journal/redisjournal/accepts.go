@@ -78,7 +78,7 @@ type settlement struct {
 
 // openAccepts opens or makes the file in dir; one process at a time.
 func openAccepts(dir string, now func() time.Time) (*accepts, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("journal: the directory of the accept journal %s cannot be made: %w", dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "ACCEPT.LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -111,6 +111,37 @@ func (a *accepts) open(dir string) (err error) {
 		return fmt.Errorf("journal: the accept journal %s is damaged or not one of this gateway: %w", file, err)
 	}
 	return syncDir(dir)
+}
+
+// makeDir makes a directory and those above it, and syncs the entries that name them: what lies
+// in a directory that the disk does not know is gone with the power.
+func makeDir(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(dir)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := makeDir(above); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return syncDir(above)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return &os.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	// It may be there since a process that was ended before it could sync. Where the directory
+	// above cannot be read, an operator made this one.
+	if err := syncDir(above); !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func syncDir(dir string) error {

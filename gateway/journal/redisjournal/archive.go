@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,17 +24,20 @@ import (
 // share: one file a body, written once, so that erasing one is deleting its file and nothing is
 // ever rewritten. A file is on disk and read back before Redis lets go of the body; Redis names
 // it, and what Redis does not name does not count.
-type archive struct{ root *os.Root }
+type archive struct {
+	root  *os.Root
+	named sync.Map // directories whose names this process has synced
+}
 
 func openArchive(dir string) (*archive, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("journal: the archive %s cannot be made: %w", dir, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: the archive %s cannot be opened: %w", dir, err)
 	}
-	a := &archive{root}
+	a := &archive{root: root}
 	probe := "probe-" + rand.Text()
 	if err := errors.Join(a.root.WriteFile(probe, nil, 0o600), a.root.Remove(probe)); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: the archive %s is not writable: %w", dir, err), root.Close())
@@ -49,12 +53,15 @@ func newName(id gateway.RequestID) string {
 // write puts a body on disk under a name of its own, and reads it back.
 func (a *archive) write(name string, data []byte) error {
 	dir := path.Dir(name)
-	if err := a.root.Mkdir(dir, 0o700); err == nil {
+	if err := a.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Another gateway, or one that was killed, may have made it and not synced its name.
+	if _, synced := a.named.Load(dir); !synced {
 		if err := a.sync("."); err != nil {
 			return err
 		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return err
+		a.named.Store(dir, true)
 	}
 	f, err := a.root.OpenFile(name+".tmp", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -110,6 +110,9 @@ type guard struct {
 	refusal  error    // why nothing may be written now, nil when it may; guarded by mu
 	unsafe   string   // what the operator accepted; guarded by mu
 	full     error    // why nothing more may be accepted; guarded by mu
+	lossy    bool     // some master may lose what it acknowledged; guarded by mu
+	used     int64    // bytes; guarded by mu
+	limit    int64    // maxmemory in bytes, 0 for none; guarded by mu
 
 	unsettled time.Time // until then another gateway may be putting back; guarded by mu
 }
@@ -195,7 +198,35 @@ func (g *guard) weigh(s server) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.full = full
+	g.full, g.used, g.limit = full, s.used, s.limit
+}
+
+// survey notes whether all masters keep what they acknowledge.
+func (g *guard) survey(all []server) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lossy = slices.ContainsFunc(all, func(s server) bool { return len(s.unsafe) > 0 })
+}
+
+// Health is what the last look at Redis found.
+type Health struct {
+	// Refusal is why nothing may be written now, nil when it may.
+	Refusal error
+	// Durable is false while Redis is set so that it may lose what it acknowledged, whether or not
+	// the operator accepts that.
+	Durable bool
+	// Used and Limit are bytes of memory; Limit is 0 for none.
+	Used, Limit int64
+	// Queue are callers that wait for this gateway's own disk, of at most MaxQueue.
+	Queue, MaxQueue int
+}
+
+// Health tells what the last look at Redis found. It asks nobody.
+func (s *Store) Health() Health {
+	g := s.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Health{Refusal: g.refusal, Durable: !g.lossy, Used: g.used, Limit: g.limit, Queue: len(s.accepts.queue), MaxQueue: cap(s.accepts.queue)}
 }
 
 // examine looks at every master.

@@ -599,3 +599,27 @@ func TestBlockedWorkStarvesNobody(t *testing.T) {
 		}
 	}
 }
+
+// Just after a restart of Redis an unknown request may still be put back by another gateway. A
+// known one that has no such body has none: the work on it goes on.
+func TestAfterARestartWorkOnKnownRequestsGoesOn(t *testing.T) {
+	ctx := t.Context()
+	server := newServer(t)
+	j := mustOpen(t, redisjournal.Config{Redis: []string{server.url()}, Dir: t.TempDir(), CheckEvery: 50 * time.Millisecond, Settle: time.Minute})
+	it, err := j.Create(ctx, journaltest.NewItem(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.kill()
+	server.start()
+	until(t, "the journal is written to again", func() bool { _, err := j.Stats(ctx); return err == nil })
+	if _, err := j.Get(ctx, journaltest.NewItem(2).ID); gateway.ReasonOf(err) != gateway.JournalUnavailable {
+		t.Errorf("an unknown request: %v", err)
+	}
+	if _, err := j.Body(ctx, journaltest.NewItem(2).ID, "request"); gateway.ReasonOf(err) != gateway.JournalUnavailable {
+		t.Errorf("a body of an unknown request: %v", err)
+	}
+	if _, err := j.Body(ctx, it.ID, "delivery"); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("a body that a known request does not have: %v", err)
+	}
+}

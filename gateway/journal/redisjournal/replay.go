@@ -32,6 +32,7 @@ func (s *Store) check(ctx context.Context) error {
 		s.guard.refuse(err)
 		return err
 	}
+	s.guard.survey(all)
 	var identities, unsafe []string
 	for _, one := range all {
 		if err := s.guard.judge(one); err != nil {

@@ -346,18 +346,23 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 		return nil, err
 	}
 	defer end()
-	var kept, data *redis.StringCmd
+	var kept *redis.SliceCmd
+	var data *redis.StringCmd
 	_, err = s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		kept, data = p.HGet(ctx, s.key(keyItem, string(id)), "b:"+name), p.HGet(ctx, s.key(keyBodies, string(id)), name)
+		kept, data = p.HMGet(ctx, s.key(keyItem, string(id)), "seq", "b:"+name), p.HGet(ctx, s.key(keyBodies, string(id)), name)
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, unavailable("body", err)
 	}
-	if errors.Is(kept.Err(), redis.Nil) {
+	if kept.Val()[0] == nil {
 		return nil, s.guard.missing()
 	}
-	n, err := parseNote(kept.Val())
+	note, there := kept.Val()[1].(string)
+	if !there { // the request is known and has no such body, which no other gateway puts back
+		return nil, journal.ErrNotFound
+	}
+	n, err := parseNote(note)
 	if err != nil {
 		return nil, gateway.Errorf(gateway.JournalUnavailable, "request %s: %w", id, err)
 	}

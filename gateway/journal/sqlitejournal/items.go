@@ -101,7 +101,7 @@ func encodeEvents(before int, add []gateway.Event) ([]byte, error) {
 // Create implements journal.Store; it is durable when it returns nil or ErrDuplicate.
 func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error) {
 	if s.full.Load() {
-		return journal.Item{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+		return journal.Item{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.minFree.Load()>>20)
 	}
 	// What can be prepared is, so that the one writer only writes.
 	message := sha256.Sum256([]byte(n.Portal + "\x00" + n.MessageID))

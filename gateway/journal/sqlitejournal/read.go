@@ -139,7 +139,7 @@ func (s *Store) Stats(ctx context.Context) (journal.Stats, error) {
 		return journal.Stats{}, err
 	}
 	if s.full.Load() {
-		return journal.Stats{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.cfg.MinFree>>20)
+		return journal.Stats{}, gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.minFree.Load()>>20)
 	}
 	st := journal.Stats{ByShard: s.tally.copy()}
 	var shards []string

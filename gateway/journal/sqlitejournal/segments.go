@@ -2,6 +2,7 @@ package sqlitejournal
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,19 +79,25 @@ func openSegments(dir string) (*segments, error) {
 
 func (s *segments) file(n int) string { return filepath.Join(s.dir, fmt.Sprintf("%08d.seg", n)) }
 
+// begin makes the next segment. One that an earlier attempt has made and not named durably is left aside.
 func (s *segments) begin() error {
-	f, err := os.OpenFile(s.file(s.n+1), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
+	for n := s.n + 1; ; n++ {
+		f, err := os.OpenFile(s.file(n), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = syncDir(s.dir)
+		}
+		if err != nil {
+			return err
+		}
+		if s.cur != nil {
+			s.cur.Close()
+		}
+		s.cur, s.n, s.size = f, n, 0
+		return nil
 	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
-	if s.cur != nil {
-		s.cur.Close()
-	}
-	s.cur, s.n, s.size = f, s.n+1, 0
-	return nil
 }
 
 // A batch gathers the bodies of one transaction.
@@ -133,22 +140,30 @@ func (b *batch) add(p place, data []byte) place {
 	return p
 }
 
-// flush writes the batch and syncs it. After an error the tail of the segment is unknown, so
-// the next batch goes into a new one.
+// flush writes the batch and syncs it. After a sync that failed the tail of the segment is
+// unknown, so the next batch goes into a new one.
 func (b *batch) flush() error {
 	if len(b.buf) == 0 {
 		return nil
 	}
 	n, err := b.s.cur.Write(b.buf)
-	b.s.size += int64(n)
-	if err == nil {
+	written := err == nil
+	if written {
 		err = b.s.cur.Sync()
 	}
-	if err != nil || b.s.size >= SegmentSize {
-		if berr := b.s.begin(); err == nil {
-			err = berr
+	switch {
+	case err == nil:
+		if b.s.size += int64(n); b.s.size >= SegmentSize {
+			err = b.s.begin()
 		}
+		return err
+	case (!written || b.s.size == 0) && b.s.cur.Truncate(b.s.size) == nil:
+		// No room, say: the tail is cut off again, or the whole of a segment that holds nothing yet,
+		// so that a disk that stays full is not strewn with new segments.
+		return err
 	}
+	b.s.size += int64(n)
+	b.s.begin() //nolint:errcheck // the first error tells more, and the next flush tries again
 	return err
 }
 

@@ -54,6 +54,8 @@ type Config struct {
 	MinFree uint64
 	// Committed, if set, is told of each commit: how many calls it held and how long it took.
 	Committed func(calls int, took time.Duration)
+	// Synced, if set, is told of each wait for the disk: the bodies' file, or the COMMIT.
+	Synced func(took time.Duration)
 	// Log is told of damage and of housekeeping that failed. nil discards.
 	Log *slog.Logger
 }
@@ -77,7 +79,9 @@ type Store struct {
 	done  chan struct{} // closed when the writer has ended
 	stop  chan struct{} // closed to end the checkpoints
 
-	full    atomic.Bool  // less than MinFree is left
+	full    atomic.Bool   // less than MinFree is left
+	free    atomic.Uint64 // bytes left on the disk at the last look
+	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
 	claimed atomic.Int64 // when the last Claim was made, by its caller's clock, in microseconds
 	tally   tally
@@ -189,6 +193,7 @@ func Open(c Config) (*Store, error) {
 		s.shut()
 		return nil, err
 	}
+	s.minFree.Store(c.MinFree)
 	s.measure()
 	go s.writer()
 	go s.housekeeping()
@@ -436,11 +441,11 @@ func (s *Store) commit(group []*call) (err error) {
 	if err := w.remember(); err != nil {
 		return err
 	}
-	if err := w.bodies.flush(); err != nil {
+	if err := s.timed(w.bodies.flush); err != nil {
 		return err
 	}
 	s.buf = w.bodies.buf
-	if _, err = w.exec("COMMIT"); err == nil {
+	if err = s.timed(func() error { _, err := w.exec("COMMIT"); return err }); err == nil {
 		s.tally.apply(w.changes)
 		if w.latest != 0 {
 			s.latest.Store(w.latest)
@@ -452,11 +457,42 @@ func (s *Store) commit(group []*call) (err error) {
 // checkpointAt is the size of the WAL from which it is folded into the database.
 const checkpointAt = 16 << 20
 
+// timed tells Config.Synced how long a wait for the disk took.
+func (s *Store) timed(do func() error) error {
+	start := time.Now()
+	err := do()
+	if s.cfg.Synced != nil {
+		s.cfg.Synced(time.Since(start))
+	}
+	return err
+}
+
+// A Load is how near the store is to its bounds.
+type Load struct {
+	Queue, MaxQueue int    // calls that wait for the writer, and how many may
+	Free, MinFree   uint64 // bytes on the disk at the last look, and below which nothing is accepted
+}
+
+// Load tells how near the store is to its bounds. It asks nobody and never waits.
+func (s *Store) Load() Load {
+	return Load{Queue: len(s.calls), MaxQueue: cap(s.calls), Free: s.free.Load(), MinFree: s.minFree.Load()}
+}
+
+// SetMinFree changes Config.MinFree while the store runs; 0 means DefaultMinFree.
+func (s *Store) SetMinFree(bytes uint64) {
+	if bytes == 0 {
+		bytes = DefaultMinFree
+	}
+	s.minFree.Store(bytes)
+	s.measure()
+}
+
 // measure looks at the room on the disk.
 func (s *Store) measure() {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(s.cfg.Dir, &st); err == nil {
-		s.full.Store(st.Bavail*uint64(st.Bsize) < s.cfg.MinFree)
+		s.free.Store(st.Bavail * uint64(st.Bsize))
+		s.full.Store(s.free.Load() < s.minFree.Load())
 	}
 }
 

@@ -3,11 +3,13 @@ package sqlitejournal_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -340,5 +342,73 @@ func TestTheOrderOfACitizensRequestsIsFoundInAnIndex(t *testing.T) {
 	}
 	if all := strings.Join(plan, "; "); !strings.Contains(all, "USING INDEX item_early (citizen=? AND seq<?)") {
 		t.Errorf("the plan is %s", all)
+	}
+}
+
+// On a disk without any room everything is refused and nothing acknowledged is lost; when there is
+// room again the journal goes on, and has not strewn the disk with files meanwhile.
+func TestADiskThatIsFullForAWhile(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: mounting a small disk needs root")
+	}
+	dir := filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	open := func() *sqlitejournal.Store {
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir, MinFree: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	var kept []int
+	item := func(n int) journal.New {
+		it := journaltest.NewItem(n)
+		it.Bodies["request"] = []byte(strings.Repeat(fmt.Sprintf("%08d", n), 4000))
+		return it
+	}
+	accept := func(from, to int) (refused int) {
+		for n := from; n < to; n++ {
+			_, err := s.Create(t.Context(), item(n))
+			switch {
+			case err == nil:
+				kept = append(kept, n)
+			case gateway.ReasonOf(err).Class() == gateway.Retry:
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+		return refused
+	}
+	if refused := accept(0, 400); refused < 50 {
+		t.Fatalf("only %d were refused", refused)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "bodies", "*.seg")); len(files) > 3 {
+		t.Errorf("%d segments after a while without room", len(files))
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	if refused := accept(400, 450); refused != 0 {
+		t.Errorf("%d were refused when there was room again", refused)
+	}
+	s.Close()
+	s = open()
+	defer s.Close()
+	for _, n := range kept {
+		if b, err := s.Body(t.Context(), item(n).ID, "request"); err != nil || string(b) != string(item(n).Bodies["request"]) {
+			t.Errorf("item %d: %v", n, err)
+		}
 	}
 }

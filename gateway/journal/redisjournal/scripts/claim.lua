@@ -11,14 +11,17 @@ end
 local chunk = 2 * max + 16
 local queues = {}
 for k = 1, #KEYS do
-	queues[k] = {next = tonumber(ARGV[6 + k]), at = 1, page = {}, done = false}
+	-- fetched is where the next page begins in the queue as it is now, next where it will begin
+	-- when what was chosen has left it.
+	queues[k] = {fetched = tonumber(ARGV[6 + k]), next = tonumber(ARGV[6 + k]), at = 1, page = {}, done = false}
 end
 -- head is the first not yet seen of a queue: member and score.
 local function head(k)
 	local q = queues[k]
 	if q.at > #q.page and not q.done then
-		q.page = redis.call('ZRANGE', KEYS[k], '-inf', now, 'BYSCORE', 'LIMIT', q.next, chunk, 'WITHSCORES')
+		q.page = redis.call('ZRANGE', KEYS[k], '-inf', now, 'BYSCORE', 'LIMIT', q.fetched, chunk, 'WITHSCORES')
 		q.at = 1
+		q.fetched = q.fetched + #q.page / 2
 		q.done = #q.page < 2 * chunk
 	end
 	if q.at > #q.page then
