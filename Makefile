@@ -7,7 +7,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake fuzz certs trace test-nca deps
+.PHONY: build demo test check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console screens fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -trimpath -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -102,6 +102,16 @@ bench-journal:
 # The portal's door, beside a bare handler in the same server.
 bench-intake:
 	$(GO) test -run '^$$' -bench '^BenchmarkIntake$$' -benchtime 4000x ./cmd/egov-gateway
+
+# What the operators' pages cost with JOURNAL_AGE requests stored; fails above 100 ms.
+bench-console:
+	JOURNAL_AGE=$(JOURNAL_AGE) $(GO) test -timeout 30m -run '^$$' -bench '^BenchmarkPages$$' -benchtime 1x ./gateway/console
+
+# The README's pictures anew, from the browser tests; all of them stay in bin/screens.
+screens: deps
+	CI=true $(GO) test -count=1 -run 'InABrowser' ./cmd/egov-gateway
+	cp $(BIN)/screens/readme-regions.png gateway/monitoring/screens/regions.png
+	cp $(BIN)/screens/readme-request.png gateway/monitoring/screens/request.png
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,9 @@ const axeFile = "../../bin/axe/node_modules/axe-core/axe.min.js"
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: the browser tests take half a minute; they run without")
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		missing(t, "chromium")
@@ -125,7 +129,7 @@ func (b *browser) awaits(what, expression string) {
 // accessible runs axe-core: no serious or critical violation of WCAG 2.2 AA.
 func (b *browser) accessible(name string) {
 	b.t.Helper()
-	script := b.axe + `;axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then(r => r.violations
+	script := b.axe + `;axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"]}).then(r => r.violations
 		.filter(v => v.impact === "serious" || v.impact === "critical")
 		.map(v => v.impact + " " + v.id + ": " + v.help + " at " + v.nodes.slice(0, 3).map(n => n.target.join(" ") + " (" + (n.any.concat(n.all)[0] || {}).message + ")").join("; ")))`
 	for _, f := range ask(b, chromedp.Evaluate[[]string](script, chromedp.EvalAwaitPromise)) {
@@ -137,7 +141,7 @@ func (b *browser) accessible(name string) {
 func (b *browser) inEveryLanguage(name string) {
 	b.t.Helper()
 	address := b.js("location.href")
-	address, _, _ = strings.Cut(address, "#")
+	address = regexp.MustCompile(`[?&]lang=..|#.*`).ReplaceAllString(address, "")
 	texts := map[string]string{}
 	for _, lang := range []string{"kk", "ru", "en"} {
 		sep := "?"
@@ -178,6 +182,20 @@ func (b *browser) shot(name string) {
 		b.t.Fatal(err)
 	}
 	if len(png) < 5000 {
+		b.t.Errorf("the picture %s has %d bytes", name, len(png))
+	}
+}
+
+// top keeps a picture of the upper part of the page, for the README.
+func (b *browser) top(name string, height int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(1360, height))
+	png := ask(b, chromedp.CaptureScreenshot())
+	b.do(chromedp.EmulateViewport(1360, 900))
+	if err := os.WriteFile(filepath.Join("..", "..", "bin", "screens", name+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	if len(png) < 5000 || len(png) >= 200<<10 {
 		b.t.Errorf("the picture %s has %d bytes", name, len(png))
 	}
 }

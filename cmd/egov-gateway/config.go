@@ -69,7 +69,10 @@ type Config struct {
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
-	level     *slog.LevelVar // of the log; nil when somebody else's
+	// tokenNow judges the age of citizens' tokens where the gateway's own clock is moved by hand:
+	// in demonstrations. nil means the gateway's.
+	tokenNow func() time.Time
+	level    *slog.LevelVar // of the log; nil when somebody else's
 	// taken is told of every submission, while the gateway records.
 	taken func(intake.Submission, error)
 }

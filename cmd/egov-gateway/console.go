@@ -21,6 +21,7 @@ import (
 	"egov-gateway/gateway/console"
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/upstream"
@@ -90,22 +91,20 @@ func (k *Console) check() (errs []error) {
 	return errs
 }
 
-// operators are those of the configuration; a region that no passport has is a mistake.
+// operators are those of the configuration. A region that no passport has is a mistake; one that
+// another gateway works is not, because several share a list.
 func (b *builder) operators() ([]console.Operator, error) {
 	k := b.c.Console
 	if k == nil {
 		return nil, nil
 	}
-	shards, err := b.shards()
-	if err != nil {
-		return nil, err
-	}
 	var all []console.Operator
+	var err error
 	for i, o := range k.Operators {
 		at := fmt.Sprintf("console.operators[%d]", i)
 		for _, s := range slices.Concat(o.View, o.Act) {
-			if s != console.Everywhere && !slices.Contains(shards, s) {
-				return nil, fmt.Errorf("%s: this gateway does not work the shard %s", at, s)
+			if s != console.Everywhere && !slices.ContainsFunc(b.forms.All(), func(p *passport.Passport) bool { return p.Shard == s }) {
+				return nil, fmt.Errorf("%s: no passport has the shard %s", at, s)
 			}
 		}
 		q := console.Operator{Name: o.Name, View: o.View, Act: o.Act, Subject: o.Subject}

@@ -74,6 +74,7 @@ func busyRegions(t *testing.T, l *lab) (parked, decided gateway.RequestID) {
 // decree's diagram, and sets it going again. Every page in every language has no serious
 // violation of WCAG 2.2 AA.
 func TestTheConsoleInABrowser(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	l, logs := newTestLab(t, monday, nil)
 	parked, decided := busyRegions(t, l)
@@ -93,6 +94,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.inEveryLanguage("regions")
 	b.sees("Zhambyl", "North Kazakhstan", "Waiting for an operator")
 	b.shot("console-regions")
+	b.top("readme-regions", 960)
 
 	for _, page := range []string{"requests?shard=zhambyl&state=delivered", "parked?shard=zhambyl", "deadlines?shard=zhambyl", "systems", "revocation", "certificates", "refusals"} {
 		b.open(l.console + page)
@@ -120,6 +122,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.open(l.console + "requests/" + string(parked))
 	b.inEveryLanguage("parked request")
 	b.shot("console-parked-request")
+	b.top("readme-request", 1030)
 	b.press("main form button")
 	b.sees("Preview", string(parked)[:8])
 	b.accessible("preview")

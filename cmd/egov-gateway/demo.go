@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -97,6 +95,7 @@ func (d *demoCmd) Run(out streams) error {
 	if err := errors.Join(l.world.SetFaults(statesim.TargetOCSP, statesim.Fault{Kind: statesim.Unavailable}), l.world.SetFaults(statesim.TargetCRL, statesim.Fault{Kind: statesim.Unavailable})); err != nil {
 		return err
 	}
+	l.tokenNow = time.Now
 	if err := l.startGateway(); err != nil {
 		return err
 	}
@@ -117,7 +116,8 @@ func (d *demoCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.out, "\ncabinet  %s (sign in as one of the citizens)\nmetrics  %s/metrics\nready    %s/readyz\nCtrl-C ends the demonstration.\n", portal, l.admin, l.admin)
+	fmt.Fprintf(out.out, "\nportal   %s (sign in as one of the citizens, password %s)\ncabinet  %s/cabinet/ (the portal opens it)\nconsole  %s (token %s)\nmetrics  %s/metrics\nready    %s/readyz\nCtrl-C ends the demonstration.\n",
+		portal, demoPassword, l.base, l.console, l.operator, l.admin, l.admin)
 	go l.world.Run(ctx) //nolint:errcheck // ends with ctx
 	<-ctx.Done()
 	return nil
@@ -412,30 +412,4 @@ func demoScenes() []scene {
 		{title: "a wrong bank account number", send: send("citizen-07", "citizen-07", taraz, func(d *harness.Draft) { d.IBAN = "KZ87125KZT5004100100" }), reason: gateway.FormInvalid},
 		{title: "the result is signed by another organisation", prepare: fault("kordaj", statesim.Fault{Kind: statesim.ForeignBIN}), send: plain("citizen-07", kordaj)},
 	}
-}
-
-// servePortal is a stand-in for the portal's sign-in: it gives a citizen's token to the cabinet.
-func (l *lab) servePortal() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	page := template.Must(template.New("").Parse(`<!doctype html><html lang="en"><meta charset="utf-8"><title>TEST ONLY portal</title><h1>TEST ONLY: sign in as</h1>
-{{range .People}}<form method="post" action="{{$.Cabinet}}/cabinet/session"><input type="hidden" name="token" value="{{.Token}}"><button>{{.Name}}</button></form>{{end}}</html>`))
-	l.serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		type person struct{ Name, Token string }
-		var people []person
-		for n := 1; n <= 8; n++ {
-			e := l.pki.Must(fmt.Sprintf("citizen-%02d", n))
-			token, err := l.citizenToken(e.IIN, 30*time.Minute)
-			if err != nil {
-				http.Error(w, "the token was not made", http.StatusServiceUnavailable)
-				return
-			}
-			people = append(people, person{e.ID + " " + e.Surname + " " + e.Name, token})
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		page.Execute(w, map[string]any{"Cabinet": l.base, "People": people}) //nolint:errcheck // the client may be gone
-	}))
-	return "http://" + ln.Addr().String() + "/", nil
 }

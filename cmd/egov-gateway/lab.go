@@ -43,9 +43,11 @@ type lab struct {
 
 	base, admin, sim string // URLs
 	console          string // URL of the operators' pages
+	portal           string // address of the demonstration's portal, if it is served
 	operator, viewer string // tokens of two operators: of all regions, and one who only looks at Zhambyl
 	token, password  string // the portal's, at the REST door and at SHEP's channels
 	portalKey        ed25519.PrivateKey
+	tokenNow         func() time.Time // citizens' tokens; nil means clock. People do not sign in anew because days are skipped
 	log              *slog.Logger
 
 	servers []*http.Server
@@ -115,6 +117,9 @@ func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Le
 		return nil, err
 	}
 	l.console = "http://" + consoleAddress + "/console/"
+	if l.portal, err = freeAddress(); err != nil {
+		return nil, err
+	}
 	tokens, err := l.writeConfig(doors, admin, consoleAddress)
 	if err != nil {
 		return nil, err
@@ -229,6 +234,7 @@ func (l *lab) writeConfig(doors, admin, consoleAddress string) (map[string]strin
 			{Name: "bank.kz", SenderID: "BANK", Certificates: []string{"system-portal.crt"}, Services: labServices()},
 		}},
 		Console: &Console{Listen: consoleAddress, Operators: []Operator{{Name: "operator", Act: []string{console.Everywhere}, TestTokenFile: "operator.token"}, {Name: "viewer", View: []string{"zhambyl"}, TestTokenFile: "viewer.token"}}},
+		Cabinet: CabinetConfig{PortalURL: "http://" + l.portal + "/"},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},
 	}
@@ -275,6 +281,7 @@ func (l *lab) startGateway() error {
 	if err != nil {
 		return err
 	}
+	c.tokenNow = l.tokenNow
 	l.svc, err = start(c, l.clock.Now, l.log, nil)
 	return err
 }
@@ -327,6 +334,9 @@ func (l *lab) draft(citizen, territory string) harness.Draft {
 // citizenToken is what the portal gives a citizen for the cabinet.
 func (l *lab) citizenToken(iin string, life time.Duration) (string, error) {
 	now := l.clock.Now()
+	if l.tokenNow != nil {
+		now = l.tokenNow()
+	}
 	return jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: iin, RegisteredClaims: jwt.RegisteredClaims{Issuer: "egov.kz",
 		Audience: jwt.ClaimStrings{cabinet.Audience}, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life))}}).SignedString(l.portalKey)
 }

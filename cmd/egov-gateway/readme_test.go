@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"egov-gateway/adapters/statesim"
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/intake"
 	"egov-gateway/schemas"
 )
 
@@ -134,6 +137,10 @@ func readmeFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	write("bin/egov-gateway", []byte("#!/bin/sh\n"+runAsGateway+"=1 exec '"+exe+"' \"$@\"\n"), 0o700)
+	regional := parkedJournal(t)
+	if err := os.Symlink(regional, filepath.Join(l.dir, "regional-data")); err != nil {
+		t.Fatal(err)
+	}
 	citizen := l.pki.Must("citizen-01")
 	write("citizen.pem", append(append([]byte{}, citizen.KeyPEM...), citizen.CertificatePEM...), 0o600)
 	draft := l.draft("citizen-01", taraz)
@@ -175,4 +182,22 @@ func TestTheREADMEPatternCanFail(t *testing.T) {
 	if !pattern("a\n…\nb … d\n").MatchString("a\nx\ny\nb c d\n") {
 		t.Error("the pattern matches nothing")
 	}
+}
+
+// parkedJournal is the data directory of a gateway with one request that Taraz did not take.
+func parkedJournal(t *testing.T) string {
+	t.Helper()
+	l, _ := newTestLab(t, monday, nil)
+	if err := l.world.SetFaults("taraz", statesim.Fault{Kind: statesim.Reject}); err != nil {
+		t.Fatal(err)
+	}
+	id := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01").ID
+	delivered := l.mustAccept(t, l.draft("citizen-02", petropavl), "citizen-02").ID
+	l.await(t, delivered, func(p intake.Progress) bool { return p.State == gateway.StateDelivered })
+	l.await(t, id, func(p intake.Progress) bool { return p.State == gateway.StateParked })
+	if err := l.svc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.svc = nil
+	return filepath.Join(l.dir, "data")
 }

@@ -205,7 +205,7 @@ func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) s
 	streams := func() {}
 	if len(keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
-			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, Log: log})
+			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, TokenNow: c.tokenNow, Log: log})
 		if err != nil {
 			return nil, err
 		}

@@ -45,7 +45,9 @@ type Config struct {
 	// PortalURL is where a citizen without a session is sent to sign in; "" shows the refusal alone.
 	PortalURL string
 	Now       func() time.Time // nil means time.Now
-	Log       *slog.Logger     // nil discards
+	// TokenNow judges the age of tokens; nil means Now.
+	TokenNow func() time.Time
+	Log      *slog.Logger // nil discards
 }
 
 // A Cabinet is safe for concurrent use.
@@ -74,11 +76,14 @@ func New(c Config) (*Cabinet, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.TokenNow == nil {
+		c.TokenNow = c.Now
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	cab := &Cabinet{c: c, streams: make(chan struct{}, MaxStreams), closing: make(chan struct{}), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now), jwt.WithLeeway(30*time.Second))}
+		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.TokenNow), jwt.WithLeeway(30*time.Second))}
 	var err error
 	if cab.pages, err = cab.templates(); err != nil {
 		return nil, err

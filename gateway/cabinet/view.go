@@ -13,6 +13,7 @@ import (
 type view struct {
 	*Case
 	Track     []stage
+	Happened  []line
 	Looks     []look
 	Documents struct{ Receipt, Result *document }
 }
@@ -21,6 +22,12 @@ type view struct {
 type stage struct {
 	Key  string // of its text
 	Mark string // done, current, ahead
+}
+
+// A line is one event in words.
+type line struct {
+	At   time.Time
+	Text string
 }
 
 // A document is one that the citizen may have.
@@ -42,6 +49,9 @@ var stages = []string{"state.accepted", "cabinet.stage_records", "cabinet.stage_
 func (c *Cabinet) view(l gateway.Language, k *Case) *view {
 	v := &view{Case: k}
 	v.Track = track(k)
+	for _, e := range k.Timeline {
+		v.Happened = append(v.Happened, line{e.At, c.event(l, k, e)})
+	}
 	v.Looks = c.looks(l, k)
 	for name, p := range map[string]**document{gateway.BodyReceipt: &v.Documents.Receipt, gateway.BodyResult: &v.Documents.Result} {
 		if note, ok := k.bodies[name]; ok {
@@ -50,6 +60,27 @@ func (c *Cabinet) view(l gateway.Language, k *Case) *view {
 		}
 	}
 	return v
+}
+
+// event says what happened, and to what.
+func (c *Cabinet) event(l gateway.Language, k *Case, e gateway.Event) string {
+	text, about := c.c.Texts.Text(l, "event."+string(e.Kind)), ""
+	switch e.Kind {
+	case gateway.EventRecord:
+		about = c.c.Texts.Text(l, "record."+e.Subject)
+	case gateway.EventResult:
+		about = c.c.Texts.Text(l, "result."+e.Subject)
+	case gateway.EventStep, gateway.EventStepOverdue:
+		for _, s := range k.Steps {
+			if s.Code == e.Subject {
+				about = s.Name.In(l)
+			}
+		}
+	}
+	if about != "" {
+		text += ": " + about
+	}
+	return text
 }
 
 // track tells how far the request is. What stands still keeps the stage that it reached.

@@ -133,7 +133,7 @@ func SVG(marks map[string]Mark, text func(key string) string) string {
 const style = `.lane{fill:#f7f9fb;stroke:#d5dde4}.lane-name{font-weight:600;font-size:12.5px;fill:#33434f}` +
 	`.done{fill:#e2f1e6;stroke:#2e7d4a;stroke-width:1.4}.current{fill:#fff1c9;stroke:#9a6200;stroke-width:2.6}` +
 	`.ahead{fill:#fff;stroke:#8696a3;stroke-dasharray:5 3}.not-used{fill:#fff;stroke:#c5ced6}` +
-	`text{fill:#14212b}.pale{fill:#5b6a76}.note{font-size:11px;fill:#44525d}` +
+	`text{fill:#14212b}.pale{fill:#5b6a76}.note{font-size:11px;fill:#44525d;stroke:#f7f9fb;stroke-width:4px;paint-order:stroke}` +
 	`.flow{stroke:#4a5a66;fill:none;stroke-width:1.3;marker-end:url(#a)}.message{stroke-dasharray:6 4}` +
 	`.tick{fill:none;stroke:#2e7d4a;stroke-width:2}.at{fill:#9a6200}`
 
@@ -178,15 +178,19 @@ func Draw(w Way) string {
 		if m == NotUsed || m == Ahead {
 			class = "pale"
 		}
-		words(&b, w.Text("diagram."+n.ID), x, y, 19, "middle", class)
+		words(&b, w.Text("diagram."+n.ID), x, y, 17, "middle", class)
 		switch m {
 		case Done:
 			fmt.Fprintf(&b, `<path class="tick" d="M%d,%d l4,4 l8,-9"/>`, x+width/2-17, y-depth/2-3)
 		case Current:
 			fmt.Fprintf(&b, `<circle class="at" cx="%d" cy="%d" r="5"/>`, x+width/2-10, y-depth/2)
 		}
+		below, beside, anchor := depth/2+14, x, "middle"
+		if n.kind == condition { // an edge leaves below
+			below, beside, anchor = below+8, x-7, "end"
+		}
 		for i, line := range w.Notes[n.ID] {
-			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle" class="note">%s</text>`, x, y+depth/2+14+13*i, html.EscapeString(line))
+			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="%s" class="note">%s</text>`, beside, y+below+13*i, anchor, html.EscapeString(line))
 		}
 	}
 	b.WriteString("</svg>\n")
