@@ -212,7 +212,11 @@ func (c *campaign) configure(n int) (file, admin, door string, err error) {
 	if err := campaignSchemas(filepath.Join(c.l.dir, "schemas")); err != nil {
 		return "", "", "", err
 	}
-	conf.Console = nil
+	if conf.Console != nil {
+		if conf.Console.Listen, err = freeAddress(); err != nil {
+			return "", "", "", err
+		}
+	}
 	conf.Listen, conf.Admin, conf.Schemas, conf.Log, conf.Data = door, admin, "schemas", "warn", fmt.Sprintf("data-%d", n)
 	if c.redis != nil {
 		conf.Journal = JournalConfig{Redis: Addresses{"redis://" + c.net["redis"].address()}, Archive: "archive", Settle: Duration(2 * time.Second)}

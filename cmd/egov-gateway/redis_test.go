@@ -85,8 +85,7 @@ func (l *lab) second(t testing.TB) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Console = nil // one is enough
-	for _, a := range []*string{&c.Listen, &c.Admin} {
+	for _, a := range []*string{&c.Listen, &c.Admin, &c.Console.Listen} {
 		if *a, err = freeAddress(); err != nil {
 			t.Fatal(err)
 		}
