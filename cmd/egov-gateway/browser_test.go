@@ -126,15 +126,20 @@ func (b *browser) awaits(what, expression string) {
 	}
 }
 
-// accessible runs axe-core: no serious or critical violation of WCAG 2.2 AA.
+// accessible fails when axe-core finds a serious or critical violation of WCAG 2.2 AA.
 func (b *browser) accessible(name string) {
+	b.t.Helper()
+	for _, f := range b.violations() {
+		b.t.Errorf("%s (%s): %s", name, b.js("location.pathname"), f)
+	}
+}
+
+func (b *browser) violations() []string {
 	b.t.Helper()
 	script := b.axe + `;axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"]}).then(r => r.violations
 		.filter(v => v.impact === "serious" || v.impact === "critical")
 		.map(v => v.impact + " " + v.id + ": " + v.help + " at " + v.nodes.slice(0, 3).map(n => n.target.join(" ") + " (" + (n.any.concat(n.all)[0] || {}).message + ")").join("; ")))`
-	for _, f := range ask(b, chromedp.Evaluate[[]string](script, chromedp.EvalAwaitPromise)) {
-		b.t.Errorf("%s (%s): %s", name, b.js("location.pathname"), f)
-	}
+	return ask(b, chromedp.Evaluate[[]string](script, chromedp.EvalAwaitPromise))
 }
 
 // inEveryLanguage checks the page at hand in the three languages and leaves it in English.

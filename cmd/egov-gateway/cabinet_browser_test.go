@@ -33,6 +33,12 @@ func TestACitizenInABrowser(t *testing.T) {
 	}
 	citizen := l.pki.Must("citizen-01")
 
+	// What judges the pages finds what is wrong: a picture without words, and pale words.
+	b.open("data:text/html,<html lang=en><title>x</title><main><img src=x><p style='color:%23ccc'>pale</p></main></html>")
+	if found := strings.Join(b.violations(), "\n"); !strings.Contains(found, "image-alt") || !strings.Contains(found, "color-contrast") {
+		t.Fatalf("axe-core finds %q", found)
+	}
+
 	// The cabinet without a session is the refusal of «процесс 2», with the way to the portal.
 	b.open(l.base + "/cabinet/")
 	b.inEveryLanguage("cabinet without a session")
