@@ -109,6 +109,7 @@ bench-console:
 
 # The README's pictures anew, from the browser tests; all of them stay in bin/screens.
 screens: deps
+	@mkdir -p gateway/monitoring/screens
 	CI=true $(GO) test -count=1 -run 'InABrowser' ./cmd/egov-gateway
 	cp $(BIN)/screens/readme-regions.png gateway/monitoring/screens/regions.png
 	cp $(BIN)/screens/readme-request.png gateway/monitoring/screens/request.png
