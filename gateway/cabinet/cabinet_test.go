@@ -269,3 +269,14 @@ func TestTheOpenPageHearsOfNews(t *testing.T) {
 		}
 	}
 }
+
+// Somebody types a number into the address: the page that refuses does not say it again.
+func TestARefusalDoesNotRepeatWhatWasTyped(t *testing.T) {
+	p := newPlace(t)
+	const typed = "900101300007"
+	for name, c := range map[string]*http.Client{"signed in": p.as(typed), "not signed in": {}} {
+		if status, page := p.get(c, "/cabinet/requests/"+typed); status < 400 || status >= 500 || strings.Contains(page, typed) {
+			t.Errorf("%s: %d %s", name, status, page)
+		}
+	}
+}

@@ -80,8 +80,8 @@ func headers(h http.Header) {
 
 func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, l gateway.Language, status int, p page) {
 	p.Lang, p.Languages, p.Path, p.PortalURL = l, gateway.Languages, r.URL.Path, c.c.PortalURL
-	if r.Method != http.MethodGet {
-		p.Path = "/cabinet/"
+	if r.Method != http.MethodGet || p.Refusal != "" {
+		p.Path = "/cabinet/" // what was typed may be anybody's number: a refusal does not repeat it
 	}
 	var b bytes.Buffer
 	if err := c.pages[l].ExecuteTemplate(&b, "page", p); err != nil {
