@@ -782,6 +782,9 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Errorf("healthz %d %s", status, body)
 	}
 	status, _, body := get(t, l.admin+"/readyz")
+	for deadline := time.Now().Add(20 * time.Second); status != http.StatusOK && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		status, _, body = get(t, l.admin+"/readyz") // the lists are still being loaded
+	}
 	var ready struct{ Probes map[string]string }
 	if err := json.Unmarshal(body, &ready); err != nil || status != http.StatusOK || len(ready.Probes) < 4 {
 		t.Errorf("readyz %d %s", status, body)

@@ -457,7 +457,7 @@ func TestNoScriptStopsHalfway(t *testing.T) {
 func TestAWriteWaitsForReplicas(t *testing.T) {
 	master, replica := newServer(t), newServer(t)
 	replica.follow(master)
-	j := mustOpen(t, redisjournal.Config{Redis: []string{master.url()}, Replicas: 1, ReplicaWait: 300 * time.Millisecond})
+	j := mustOpen(t, redisjournal.Config{Redis: []string{master.url()}, Replicas: 1, ReplicaWait: 2 * time.Second})
 	ctx := context.Background()
 	if _, err := j.Create(ctx, journaltest.NewItem(1)); err != nil {
 		t.Fatal(err)

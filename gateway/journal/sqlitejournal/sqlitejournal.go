@@ -541,9 +541,12 @@ func (s *Store) shut() error {
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())
 	}
+	s.readsMu.Lock() // somebody may still be reading; the database's own end tells them
 	for _, st := range s.reads {
 		errs = append(errs, st.Close())
 	}
+	s.reads = nil
+	s.readsMu.Unlock()
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}
