@@ -179,7 +179,7 @@ func (r *rig) accept(t *testing.T, n int) gateway.RequestID {
 	return it.ID
 }
 
-// wait moves the clock in half minutes until the request is in the state.
+// wait moves the clock ten seconds at a time until the request is in the state.
 func (r *rig) wait(t *testing.T, id gateway.RequestID, s gateway.State) journal.Item {
 	t.Helper()
 	var it journal.Item
@@ -189,9 +189,9 @@ func (r *rig) wait(t *testing.T, id gateway.RequestID, s gateway.State) journal.
 			return it
 		}
 		r.mu.Lock()
-		r.now = r.now.Add(30 * time.Second)
+		r.now = r.now.Add(10 * time.Second)
 		r.mu.Unlock()
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(6 * time.Millisecond)
 	}
 	t.Fatalf("the request is %s, not %s: %+v", it.State, s, it.Events)
 	return it
