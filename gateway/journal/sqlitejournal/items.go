@@ -225,7 +225,8 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 }
 
 // dueQuery selects due work: from the head of each shard's queue, of those that wait and of
-// those whose lease has ended, so that a long queue is never sorted.
+// those whose lease has ended, so that a long queue is never sorted. A limit that is a bare
+// parameter would be part of SQLite's plan, which it then makes anew for each claim.
 func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	ordered := ""
 	if len(o.Ordered) > 0 {
@@ -248,11 +249,11 @@ func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	)
 	for _, shard := range o.Shards {
 		for leased := range 2 {
-			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?)")
+			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?+0)")
 			args = append(args, shard, now, o.Max)
 		}
 	}
-	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?", append(args, o.Max)
+	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?+0", append(args, o.Max)
 }
 
 func (s *Store) openAll(all []left) ([]journal.Signal, error) {

@@ -37,6 +37,9 @@ const DefaultGroup = 256
 // DefaultQueue bounds the calls that wait for the writer.
 const DefaultQueue = 1024
 
+// readers are the connections that read beside the writer.
+const readers = 4
+
 // DefaultMinFree leaves room for the work on what was accepted.
 const DefaultMinFree = 256 << 20
 
@@ -217,6 +220,7 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.write.SetMaxOpenConns(2) // the writer and the checkpoints
+	s.write.SetMaxIdleConns(2)
 	var version int
 	if err := s.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return fmt.Errorf("journal: the file %s is damaged or not a journal: %w", file, err)
@@ -255,7 +259,8 @@ func (s *Store) open(file string) error {
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
-	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers) // what was prepared on a connection goes with it
 	counts, err := s.counted(background)
 	if err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
