@@ -3,9 +3,8 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"maps"
+	"slices"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
@@ -90,45 +89,47 @@ func (w *writing) leased(l journal.Lease) (seq int64, bodies []byte, err error) 
 
 // places is the JSON object of an item's bodies, with those that were prepared.
 func (w *writing) places(had []byte, bodies []prepared) ([]byte, error) {
-	all := make(map[string]place, len(bodies))
+	var all places
 	if len(had) > 0 {
-		if err := json.Unmarshal(had, &all); err != nil {
+		var err error
+		if all, err = readPlaces(had); err != nil {
 			return nil, err
 		}
 	}
+	return w.placed(all, bodies).encode()
+}
+
+// placed says where those that were prepared will lie.
+func (w *writing) placed(all places, bodies []prepared) places {
+	all = slices.Grow(all, len(bodies))
 	after := 0
 	for _, p := range bodies {
-		all[p.name] = w.bodies.at(p.what, after)
+		all = all.with(p.name, w.bodies.at(p.what, after))
 		after += len(p.data)
 	}
-	return json.Marshal(all)
+	return all
 }
 
 // rewrite adds bodies and marks others as gone, whose bytes it plans to wipe.
 func (w *writing) rewrite(had []byte, bodies []prepared, erase []string) ([]byte, error) {
-	object, err := w.places(had, bodies)
+	all, err := readPlaces(had)
 	if err != nil {
 		return nil, engineError{err}
 	}
+	all = w.placed(all, bodies)
 	w.bodies.take(bodies)
-	if len(erase) == 0 {
-		return object, nil
-	}
-	all := map[string]place{}
-	if err := json.Unmarshal(object, &all); err != nil {
-		return nil, engineError{err}
-	}
 	for _, name := range erase {
-		p, ok := all[name]
-		if !ok || p.Erased {
+		i, ok := all.at(name)
+		if !ok || all[i].Erased {
 			continue
 		}
-		if err := w.wipe(p); err != nil {
+		if err := w.wipe(all[i].place); err != nil {
 			return nil, err
 		}
-		all[name] = p.gone()
+		all[i].place = all[i].gone()
 	}
-	if object, err = json.Marshal(all); err != nil {
+	object, err := all.encode()
+	if err != nil {
 		return nil, engineError{err}
 	}
 	return object, nil
@@ -140,8 +141,8 @@ func (w *writing) remove(l journal.Lease) error {
 	if err != nil {
 		return err
 	}
-	all := map[string]place{}
-	if err := json.Unmarshal(had, &all); err != nil {
+	all, err := readPlaces(had)
+	if err != nil {
 		return engineError{err}
 	}
 	messages, err := w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ?", seq)
@@ -149,10 +150,10 @@ func (w *writing) remove(l journal.Lease) error {
 		return err
 	}
 	for _, m := range messages {
-		all["message "+m.signal.Key] = m.place
+		all = append(all, named{place: m.place})
 	}
-	for p := range maps.Values(all) {
-		if err := w.wipe(p); err != nil {
+	for _, n := range all {
+		if err := w.wipe(n.place); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 
 	"egov-gateway/gateway"
@@ -25,11 +24,9 @@ func scanLeft(from scanner) (m left, err error) {
 		return m, err
 	}
 	m.signal.At = fromMicro(at)
-	if err := json.Unmarshal(object, &m.place); err != nil {
-		return m, err
-	}
-	copy(m.signal.SHA256[:], m.place.SHA256)
-	return m, nil
+	m.place, err = readPlace(object)
+	m.signal.SHA256 = m.place.SHA256
+	return m, err
 }
 
 // open returns the message with its body. It must not be called by the writer: the body may
@@ -85,11 +82,7 @@ func (w *writing) consume(seq int64, key string) (bool, error) {
 	if err := w.wipe(m.place); err != nil {
 		return false, err
 	}
-	gone, err := json.Marshal(m.place.gone())
-	if err != nil {
-		return false, engineError{err}
-	}
-	_, err = w.exec("UPDATE inbox SET consumed = 1, place = ? WHERE item = ? AND key = ?", gone, seq, key)
+	_, err = w.exec("UPDATE inbox SET consumed = 1, place = ? WHERE item = ? AND key = ?", m.place.gone().append(nil), seq, key)
 	return err == nil, err
 }
 
@@ -126,14 +119,10 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		}
 		fresh = true
 		where := w.bodies.add(what, g.Body)
-		copy(g.SHA256[:], where.SHA256)
-		object, err := json.Marshal(where)
-		if err != nil {
-			return engineError{err}
-		}
+		g.SHA256 = where.SHA256
 		at := g.At.UnixMicro()
 		w.under(at)
-		if _, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, object); err != nil {
+		if _, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, where.append(nil)); err != nil {
 			return err
 		}
 		_, err = w.exec(wakeForSignal, at, at, seq)

@@ -53,22 +53,23 @@ func scanItem(from scanner) (row, error) {
 	return r, nil
 }
 
-// full returns the item with its events and what its bodies are.
+// full returns the item with its events and what its bodies are. It shares nothing with the row.
 func (r *row) full() (journal.Item, error) {
-	if err := json.Unmarshal(r.events, &r.item.Events); err != nil {
-		return r.item, fmt.Errorf("events of item %d: %w", r.seq, err)
+	it := r.item
+	it.Doc = slices.Clone(it.Doc)
+	var err error
+	if it.Events, err = readEvents(r.events); err != nil {
+		return it, fmt.Errorf("events of item %d: %w", r.seq, err)
 	}
-	places := map[string]place{}
-	if err := json.Unmarshal(r.bodies, &places); err != nil {
-		return r.item, fmt.Errorf("bodies of item %d: %w", r.seq, err)
+	all, err := readPlaces(r.bodies)
+	if err != nil {
+		return it, fmt.Errorf("bodies of item %d: %w", r.seq, err)
 	}
-	r.item.Bodies = make(map[string]journal.BodyNote, len(places))
-	for name, p := range places {
-		n := journal.BodyNote{Size: p.Length, Erased: p.Erased}
-		copy(n.SHA256[:], p.SHA256)
-		r.item.Bodies[name] = n
+	it.Bodies = make(map[string]journal.BodyNote, len(all))
+	for _, n := range all {
+		it.Bodies[n.name] = journal.BodyNote{SHA256: n.SHA256, Size: n.Length, Erased: n.Erased}
 	}
-	return r.item, nil
+	return it, nil
 }
 
 func fromMicro(n int64) time.Time { return time.UnixMicro(n).UTC() }
@@ -161,7 +162,8 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	if !n.Wake.IsZero() {
 		it.Wake = fromMicro(n.Wake.UnixMicro())
 	}
-	return it, json.Unmarshal(events, &it.Events)
+	it.Events, err = readEvents(events)
+	return it, err
 }
 
 // Claim implements journal.Store; the leases are durable when it returns.

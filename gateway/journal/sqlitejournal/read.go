@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -55,18 +54,18 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 	if err != nil {
 		return nil, s.readErr("body", err)
 	}
-	places := map[string]place{}
-	if err := json.Unmarshal(object, &places); err != nil {
+	all, err := readPlaces(object)
+	if err != nil {
 		return nil, s.readErr("body", err)
 	}
-	p, ok := places[name]
+	i, ok := all.at(name)
 	if !ok {
 		return nil, journal.ErrNotFound
 	}
-	if p.Erased {
+	if all[i].Erased {
 		return nil, journal.ErrErased
 	}
-	data, err := s.segs.read(p)
+	data, err := s.segs.read(all[i].place)
 	if err != nil {
 		return nil, damaged(id, "body "+name, err)
 	}
