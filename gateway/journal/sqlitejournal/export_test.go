@@ -43,3 +43,10 @@ func (all places) named() map[string]Place {
 	}
 	return m
 }
+
+// Remember changes about how many bytes of items the store remembers.
+func (s *Store) Remember(bytes int) {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	s.memory.limit = bytes
+}

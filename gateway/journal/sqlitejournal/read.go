@@ -46,17 +46,9 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 
 // Body implements journal.Store; it reads what was durable at the call.
 func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
-	var object []byte
-	err := s.reader(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, journal.ErrNotFound
-	}
+	all, err := s.placesOf(ctx, id)
 	if err != nil {
-		return nil, s.readErr("body", err)
-	}
-	all, err := readPlaces(object)
-	if err != nil {
-		return nil, s.readErr("body", err)
+		return nil, err
 	}
 	i, ok := all.at(name)
 	if !ok {
@@ -70,6 +62,25 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 		return nil, damaged(id, "body "+name, err)
 	}
 	return data, nil
+}
+
+func (s *Store) placesOf(ctx context.Context, id gateway.RequestID) (places, error) {
+	if k := s.memory.of(id); k != nil {
+		return k.places, nil
+	}
+	var object []byte
+	err := s.reader(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, journal.ErrNotFound
+	}
+	if err != nil {
+		return nil, s.readErr("body", err)
+	}
+	all, err := readPlaces(object)
+	if err != nil {
+		return nil, s.readErr("body", err)
+	}
+	return all, nil
 }
 
 func damaged(id gateway.RequestID, what string, err error) error {

@@ -87,6 +87,7 @@ type Store struct {
 	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
 	tally   tally
+	memory  memory
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -110,8 +111,9 @@ type writing struct {
 	s       *Store
 	bodies  batch
 	changes []change // to the tally
-	latest  int64    // of the instants that something is written under
-	reset   bool     // latest goes back: the clock was set right
+	news    map[gateway.RequestID]*known
+	latest  int64 // of the instants that something is written under
+	reset   bool  // latest goes back: the clock was set right
 }
 
 // engineError marks what fails a whole group.
@@ -190,7 +192,7 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{})}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{}), memory: memory{limit: memorySize}}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
@@ -433,6 +435,7 @@ func (s *Store) commit(group []*call) (err error) {
 	}
 	defer func() {
 		if err != nil {
+			s.memory.forget()
 			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
 	}()
@@ -451,6 +454,7 @@ func (s *Store) commit(group []*call) (err error) {
 	s.buf = w.bodies.buf
 	if err = s.timed(func() error { _, err := w.exec("COMMIT"); return err }); err == nil {
 		s.tally.apply(w.changes)
+		s.memory.learn(w.news)
 		if w.latest != 0 {
 			s.latest.Store(w.latest)
 		}
@@ -539,6 +543,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) shut() error {
+	s.memory.forget() // a closed store answers nothing
 	var errs []error
 	for _, st := range s.stmt {
 		errs = append(errs, st.Close())
