@@ -3,6 +3,7 @@ package sqlitejournal_test
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,10 +17,15 @@ import (
 
 // BenchmarkJourney is what one request costs the journal from its acceptance to its closing: a
 // Create, eight Claims and Advances, four Signals, twelve Bodies and six Gets. 64 requests are on
-// their way at once, 64 workers serve them. It reports processor time, which a busy machine
+// their way at once, or 8, and as many workers serve them. It reports processor time, which a busy machine
 // changes less than the time of the clock.
 func BenchmarkJourney(b *testing.B) {
-	const travellers = 64
+	for _, travellers := range []int{64, 8} {
+		b.Run(strconv.Itoa(travellers), func(b *testing.B) { journeys(b, travellers) })
+	}
+}
+
+func journeys(b *testing.B, travellers int) {
 	s, group := opened(b, sqlitejournal.Config{})
 	w := &wayfarers{b: b, s: s, resting: map[gateway.RequestID]chan struct{}{}}
 	stop, kick := make(chan struct{}), make(chan struct{}, 1)

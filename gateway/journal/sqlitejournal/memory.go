@@ -3,6 +3,7 @@ package sqlitejournal
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"egov-gateway/gateway"
 )
@@ -123,6 +124,7 @@ func (m *memory) forget() {
 // know notes what the transaction makes of an item; the memory learns it after COMMIT.
 func (w *writing) know(k *known) {
 	k.bodies = nil // they are in places
+	k.item.Wake, k.pending = time.Time{}, 0
 	w.note(k.item.ID, k)
 }
 

@@ -33,6 +33,15 @@ func (s *Store) reader(ctx context.Context, query string, args ...any) scanner {
 
 // Get implements journal.Store; it reads what was durable at the call.
 func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, error) {
+	if k := s.memory.of(id); k != nil {
+		it, ok, err := s.unchanged(ctx, k)
+		if err != nil {
+			return journal.Item{}, s.readErr("get", err)
+		}
+		if ok {
+			return it, nil
+		}
+	}
 	r, err := scanItem(s.reader(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
 	if err != nil {
 		return journal.Item{}, s.readErr("get", err)
@@ -42,6 +51,22 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 		return journal.Item{}, s.readErr("get", err)
 	}
 	return it, nil
+}
+
+// unchanged is a remembered item with its wake time, if the database has it in that version.
+func (s *Store) unchanged(ctx context.Context, k *known) (it journal.Item, ok bool, err error) {
+	var wake sql.NullInt64
+	err = s.reader(ctx, "SELECT wake FROM item WHERE seq = ? AND id = ? AND version = ?", k.seq, string(k.item.ID), k.item.Version).Scan(&wake)
+	if errors.Is(err, sql.ErrNoRows) {
+		return it, false, nil
+	}
+	if err != nil {
+		return it, false, err
+	}
+	if it, err = k.with(k.places); wake.Valid {
+		it.Wake = fromMicro(wake.Int64)
+	}
+	return it, true, err
 }
 
 // Body implements journal.Store; it reads what was durable at the call.
