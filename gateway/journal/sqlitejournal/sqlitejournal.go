@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -397,10 +396,10 @@ func (s *Store) writer() {
 }
 
 // gather takes the calls that wait into the group. Those who were answered by the last commit
-// are about to come again: for a small part of a commit's time it yields to them until as many
+// are about to come again: for a small part of a commit's time it waits for them until as many
 // are here, or a half-empty group would pay for a whole fsync.
 func (s *Store) gather(group []*call, callers int, patience time.Duration) []*call {
-	var until time.Time
+	var patient <-chan time.Time
 	for len(group) < s.cfg.Group {
 		select {
 		case c, ok := <-s.calls:
@@ -414,14 +413,20 @@ func (s *Store) gather(group []*call, callers int, patience time.Duration) []*ca
 		if len(group) >= callers {
 			return group
 		}
-		now := time.Now()
-		if until.IsZero() {
-			until = now.Add(patience)
+		if patient == nil {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			patient = timer.C
 		}
-		if now.After(until) {
+		select {
+		case c, ok := <-s.calls:
+			if !ok {
+				return group
+			}
+			group = append(group, c)
+		case <-patient:
 			return group
 		}
-		runtime.Gosched()
 	}
 	return group
 }
