@@ -69,6 +69,7 @@ func (w *writing) advance(l journal.Lease, st journal.Step, events []byte, bodie
 		return engineError{fmt.Errorf("item %d is not as it was", had.seq)}
 	}
 	w.know(next)
+	w.stirred = w.stirred || !st.Wake.IsZero() && !st.Wake.After(st.At)
 	w.under(at)
 	if st.State != l.Item.State {
 		w.count(l.Item.Shard, l.Item.State, -1)

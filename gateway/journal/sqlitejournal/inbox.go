@@ -130,6 +130,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		}
 		fresh = true
 		w.bodies.add(what, g.Body)
+		w.stirred = true
 		w.under(at)
 		_, err = w.exec(wakeForSignal, at, at, seq)
 		return err

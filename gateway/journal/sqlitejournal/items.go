@@ -153,6 +153,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 				return engineError{err}
 			}
 			w.know(&known{row: kept, places: places})
+			w.stirred = true
 			w.under(at)
 			w.bodies.take(bodies)
 			w.count(kept.item.Shard, gateway.StateAccepted, 1)
@@ -189,14 +190,15 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	if err := s.setBack(ctx, o.Now, o.Lease); err != nil {
 		return nil, err
 	}
-	// An idle look costs no transaction.
-	due, err := s.anyDue(ctx, o.Shards, now)
-	if err != nil || !due {
-		return nil, err
+	// An idle look costs no transaction; where work was just left, none is needed.
+	if !s.stirred.Swap(false) {
+		if due, err := s.anyDue(ctx, o.Shards, now); err != nil || !due {
+			return nil, err
+		}
 	}
 	query, args := dueQuery(o, now)
 	var claimed []claimed
-	err = s.submit(ctx, func(w *writing) error {
+	err := s.submit(ctx, func(w *writing) error {
 		claimed = nil
 		w.under(now)
 		seqs, err := w.seqs(query, args...)
@@ -214,6 +216,9 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(claimed) == o.Max {
+		s.stirred.Store(true) // there may be more
 	}
 	leases := make([]journal.Lease, 0, len(claimed))
 	for _, c := range claimed {

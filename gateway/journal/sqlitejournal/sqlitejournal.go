@@ -87,6 +87,7 @@ type Store struct {
 	latest  atomic.Int64 // as the database remembers it; see clock.go
 	tally   tally
 	memory  memory
+	stirred atomic.Bool // a transaction since the last look has left work that is due, perhaps
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -111,6 +112,7 @@ type writing struct {
 	bodies  batch
 	changes []change // to the tally
 	news    map[gateway.RequestID]*known
+	stirred bool  // something may be due now
 	latest  int64 // of the instants that something is written under
 	reset   bool  // latest goes back: the clock was set right
 }
@@ -460,6 +462,9 @@ func (s *Store) commit(group []*call) (err error) {
 	if err = s.timed(func() error { _, err := w.exec("COMMIT"); return err }); err == nil {
 		s.tally.apply(w.changes)
 		s.memory.learn(w.news)
+		if w.stirred {
+			s.stirred.Store(true)
+		}
 		if w.latest != 0 {
 			s.latest.Store(w.latest)
 		}
