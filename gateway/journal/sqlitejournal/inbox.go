@@ -42,27 +42,16 @@ func (m left) open(segs *segments) (journal.Signal, error) {
 
 // messages reads messages of one item.
 func (w *writing) messages(query string, seq int64) ([]left, error) {
-	st, err := w.prepared(query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(background, seq)
-	if err != nil {
-		return nil, engineError{err}
-	}
-	defer rows.Close()
 	var all []left
-	for rows.Next() {
-		m, err := scanLeft(rows)
+	err := w.query(query, func(from scanner) error {
+		m, err := scanLeft(from)
 		if err != nil {
-			return nil, engineError{err}
+			return engineError{err}
 		}
 		all = append(all, m)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, engineError{err}
-	}
-	return all, nil
+		return nil
+	}, seq)
+	return all, err
 }
 
 // inbox returns the messages that were not consumed, in order of arrival.

@@ -37,7 +37,7 @@ func scanItem(from scanner) (row, error) {
 		created, updated int64
 		wake             sql.NullInt64
 	)
-	err := from.Scan(&r.seq, &it.ID, &it.Portal, &it.MessageID, &content, &it.Citizen, &it.Service, &it.Shard, &it.Provider, &it.State,
+	err := from.Scan(&r.seq, (*string)(&it.ID), &it.Portal, &it.MessageID, &content, (*string)(&it.Citizen), &it.Service, &it.Shard, &it.Provider, (*string)(&it.State),
 		&it.Version, &it.Attempt, &created, &updated, &wake, &it.Doc, &r.pending, &r.events, &r.bodies)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, journal.ErrNotFound
@@ -342,25 +342,14 @@ func (s *Store) anyDue(ctx context.Context, shards []string, now int64) (bool, e
 }
 
 func (w *writing) seqs(query string, args ...any) ([]int64, error) {
-	st, err := w.prepared(query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(background, args...)
-	if err != nil {
-		return nil, engineError{err}
-	}
-	defer rows.Close()
 	var all []int64
-	for rows.Next() {
+	err := w.query(query, func(from scanner) error {
 		var seq int64
-		if err := rows.Scan(&seq); err != nil {
-			return nil, engineError{err}
+		if err := from.Scan(&seq); err != nil {
+			return engineError{err}
 		}
 		all = append(all, seq)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, engineError{err}
-	}
-	return all, nil
+		return nil
+	}, args...)
+	return all, err
 }

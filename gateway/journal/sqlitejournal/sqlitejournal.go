@@ -9,6 +9,7 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -71,7 +72,8 @@ type Store struct {
 	segs  *segments
 
 	conn *sql.Conn            // the writer's connection; used by the writer alone
-	stmt map[string]*sql.Stmt // prepared on conn; used by the writer alone
+	stmt map[string]statement // prepared on conn; used by the writer alone
+	args []driver.NamedValue  // of one statement; used by the writer alone
 	buf  []byte               // the bodies of one group; used by the writer alone
 
 	readsMu sync.Mutex
@@ -109,6 +111,7 @@ type call struct {
 // A writing is the transaction that a group shares.
 type writing struct {
 	s       *Store
+	conn    driver.ConnPrepareContext
 	bodies  batch
 	changes []change // to the tally
 	news    map[gateway.RequestID]*known
@@ -119,48 +122,6 @@ type writing struct {
 
 // engineError marks what fails a whole group.
 type engineError struct{ error }
-
-// background: a statement inside the shared transaction is never cut short by one caller's
-// context, because an interrupted statement may roll back the whole group.
-var background = context.Background()
-
-func (w *writing) prepared(query string) (*sql.Stmt, error) {
-	if st, ok := w.s.stmt[query]; ok {
-		return st, nil
-	}
-	st, err := w.s.conn.PrepareContext(background, query)
-	if err != nil {
-		return nil, engineError{err}
-	}
-	w.s.stmt[query] = st
-	return st, nil
-}
-
-// exec writes.
-func (w *writing) exec(query string, args ...any) (sql.Result, error) {
-	st, err := w.prepared(query)
-	if err != nil {
-		return nil, err
-	}
-	res, err := st.ExecContext(background, args...)
-	if err != nil {
-		return nil, engineError{err}
-	}
-	return res, nil
-}
-
-// row reads one row.
-func (w *writing) row(query string, args ...any) scanner {
-	st, err := w.prepared(query)
-	if err != nil {
-		return failed{err}
-	}
-	return st.QueryRowContext(background, args...)
-}
-
-type failed struct{ err error }
-
-func (f failed) Scan(...any) error { return f.err }
 
 // Open opens or makes the journal in c.Dir, and frees the leases that a process which ended
 // without recording its work has left. The errors are sentences for an operator: the
@@ -193,7 +154,7 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{}), memory: memory{limit: memorySize}}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]statement{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{}), memory: memory{limit: memorySize}}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
@@ -383,7 +344,13 @@ func (s *Store) writer() {
 	for first := range s.calls {
 		group = s.gather(append(group[:0], first), callers, took/4)
 		start := time.Now()
-		err := s.commit(group)
+		var err error
+		if e := s.conn.Raw(func(conn any) error {
+			err = s.commit(conn.(driver.ConnPrepareContext), group)
+			return nil
+		}); e != nil {
+			err = e
+		}
 		took, callers = time.Since(start), len(group)+len(s.calls)
 		for _, c := range group {
 			if err != nil {
@@ -435,15 +402,15 @@ func (s *Store) gather(group []*call, callers int, patience time.Duration) []*ca
 
 // commit runs a group in one transaction. Nobody is answered before COMMIT returned; when
 // the engine or a body's file fails, all of the group fail.
-func (s *Store) commit(group []*call) (err error) {
-	w := &writing{s: s, bodies: batch{s: s.segs, buf: s.buf[:0]}}
+func (s *Store) commit(conn driver.ConnPrepareContext, group []*call) (err error) {
+	w := &writing{s: s, conn: conn, bodies: batch{s: s.segs, buf: s.buf[:0]}}
 	if _, err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			s.memory.forget()
-			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
+			w.exec("ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
 	}()
 	for _, c := range group {
