@@ -47,8 +47,9 @@ gateway/enrich: gateway
 gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
-gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport
-gateway/console: gateway gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/browser: gateway gateway/message
+gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
