@@ -1,6 +1,8 @@
 package replay_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -272,6 +274,39 @@ func TestAStallIsNotHidden(t *testing.T) {
 			t.Errorf("%+v: one slow answer was expected", l)
 		}
 	})
+}
+
+// Whoever stops a replay need not wait for the entries that are to come.
+func TestAReplayIsStopped(t *testing.T) {
+	var entries []corpus.Entry
+	for i := range 50 {
+		entries = append(entries, corpus.Entry{ID: fmt.Sprint("e", i), Admission: accepted(), Outcome: gateway.ResultAssignment, Applicant: citizen})
+	}
+	for name, c := range map[string]replay.Config{
+		"an open loop between two entries": {Rate: 0.5},
+		"a closed loop in an answer":       {Concurrency: 1},
+		"while an outcome is awaited":      {Limit: 1, Follow: true, FollowTimeout: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			replies := map[string]reply{}
+			if c.Concurrency == 1 {
+				replies["<e0/>"] = reply{hangs: 2 * time.Second}
+			}
+			c.Corpus, c.Targets = read(t, entries...), []*replay.Target{newFake(t, replies).target()}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			r, err := replay.Run(ctx, c)
+			if took := time.Since(start); took > 1500*time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it ended after %s with %v", took, err)
+			}
+			// What was cut off is not the gateway's mistake.
+			if r == nil || r.Sent > 1 || r.Mismatches != 0 {
+				t.Errorf("%d sent, %d mismatches", r.Sent, r.Mismatches)
+			}
+		})
+	}
 }
 
 func TestRunChecksItsConfig(t *testing.T) {
