@@ -368,13 +368,13 @@ func (f *Flow) dispatch(ctx context.Context, w *work) error {
 	if err := f.c.Provider.Send(ctx, w.item.Provider, w.item.ID, delivery); err != nil {
 		return err
 	}
+	w.event(gateway.Event{At: f.c.Now().UTC(), Kind: gateway.EventDelivered, Subject: w.item.Provider})
 	if f.c.Notifier != nil {
 		n := Notice{ID: w.item.ID, State: gateway.StateDelivered, At: w.now, Door: w.dossier.Door, Service: w.item.Service}
 		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
 			return err
 		}
 	}
-	w.event(gateway.Event{Kind: gateway.EventDelivered, Subject: w.item.Provider})
 	w.out.State = gateway.StateDelivered
 	w.out.Wake = w.nextDeadline()
 	return nil
