@@ -69,6 +69,8 @@ adapters/alimony: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/employment: gateway gateway/shep gateway/xmlsig adapters/register
 # The outside world shares nothing with the gateway but the contracts.
 adapters/statesim: schemas
+# The same for measurements: quick, and it checks nothing.
+adapters/loadsim: adapters/statesim
 adapters/statesim/testworld: schemas certs-testdata adapters/statesim
 cmd/egov-statesim: schemas certs-testdata adapters/statesim adapters/statesim/testworld
 # cmd/egov-gateway wires everything and may import everything but other commands.
