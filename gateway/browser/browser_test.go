@@ -14,6 +14,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/browser"
+	"egov-gateway/gateway/httpserver"
 )
 
 func TestAPageIsBound(t *testing.T) {
@@ -230,6 +231,13 @@ func TestAStreamEnds(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A stream that the server cut off would look like an error to the page.
+func TestAStreamEndsBeforeTheServerCutsIt(t *testing.T) {
+	if browser.StreamLife+5*time.Second > httpserver.WriteTimeout {
+		t.Errorf("a stream lives %s, the server writes an answer for %s", browser.StreamLife, httpserver.WriteTimeout)
 	}
 }
 
