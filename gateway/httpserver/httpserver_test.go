@@ -151,6 +151,9 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 		{"an address that nobody has", "/nowhere/", 404, "not found", "none 404", -1, false},
 		{"an answer in pieces", "/streams/", 200, "onetwo", "GET /streams/{iin} 200", 6, false},
 		{"a panic before the answer is told as trouble of the gateway that passes", "/panics/", 503, `{"reason":"internal"}`, "GET /panics/{iin} 503", -1, true},
+		{"a panic inside a long answer: what came is not taken for all of it", "/panics-late/", 0, "", "GET /panics-late/{iin} 200", long, true},
+		{"a panic inside a short answer: what came is not taken for all of it", "/panics-soon/", 0, "", "GET /panics-soon/{iin} 200", 10, true},
+		{"an answer that is aborted on purpose", "/aborts/", 0, "", "GET /aborts/{iin} 0", 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
