@@ -2,6 +2,7 @@ package xmlsig
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"strings"
 
@@ -69,7 +70,11 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 		return nil, gateway.Errorf(gateway.Internal, "sign: %w", err)
 	}
 	out := t.build()
-	s, err := Verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004})
+	var known *own
+	if o.Profile == ProfileDocument {
+		known = &own{t.contentSHA256, t.digestValue}
+	}
+	s, err := verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004}, known)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +93,7 @@ type template struct {
 	cert           []byte
 
 	digestValue, signatureValue []byte
+	contentSHA256               [sha256.Size]byte // of what digestValue is the digest of, but for a Body
 }
 
 // enveloped puts the signature before the end tag of the root element.
@@ -124,7 +130,9 @@ func (t *template) reference(d *Document, l Limits, hash trust.Hash) ([]byte, er
 	}
 	if !t.body {
 		v := verifier{d: d}
-		v.c.document(d, c14n{kind: inclusive10}, nil, h, nil)
+		content := sha256.New()
+		v.c.document(d, c14n{kind: inclusive10}, nil, h, content)
+		content.Sum(t.contentSHA256[:0])
 		return h.Sum(nil), nil
 	}
 	built, err := Scan(t.build(), l)
