@@ -113,7 +113,7 @@ func TestThoseWhoWaitShareAProbe(t *testing.T) {
 		})
 	}
 	eventually(t, "nobody waits", func() bool { return waiting.Load() == 5 })
-	time.Sleep(20 * time.Millisecond) // from there to the lock
+	time.Sleep(100 * time.Millisecond) // from there to the lock
 	close(release)
 	wg.Wait()
 	if n := made.Load(); n != 2 {
