@@ -141,6 +141,9 @@ func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) htt
 					http.Error(rec, `{"reason":"internal"}`, http.StatusServiceUnavailable)
 				}
 			}
+			if p == nil && !begun {
+				rec.status = http.StatusOK // what net/http answers for a handler that says nothing
+			}
 			took := time.Since(start)
 			route := r.Pattern
 			if route == "" {

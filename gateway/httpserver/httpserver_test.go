@@ -130,6 +130,7 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 		io.WriteString(w, "half of it")
 		panic("cannot go on with " + r.PathValue("iin"))
 	})
+	mux.HandleFunc("GET /silent/{iin}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /aborts/{iin}", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	mux.HandleFunc("GET /streams/{iin}", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "one")
@@ -150,6 +151,7 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 		{"a refusal", "/refused/", 403, "no", "GET /refused/{iin} 403", 3, false},
 		{"an address that nobody has", "/nowhere/", 404, "not found", "none 404", -1, false},
 		{"an answer in pieces", "/streams/", 200, "onetwo", "GET /streams/{iin} 200", 6, false},
+		{"an answer without a word", "/silent/", 200, "", "GET /silent/{iin} 200", 0, false},
 		{"a panic before the answer is told as trouble of the gateway that passes", "/panics/", 503, `{"reason":"internal"}`, "GET /panics/{iin} 503", -1, true},
 		{"a panic inside a long answer: what came is not taken for all of it", "/panics-late/", 0, "", "GET /panics-late/{iin} 200", long, true},
 		{"a panic inside a short answer: what came is not taken for all of it", "/panics-soon/", 0, "", "GET /panics-soon/{iin} 200", 10, true},
