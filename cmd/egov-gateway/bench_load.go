@@ -280,32 +280,26 @@ func (r *rig) overheads() ([]float64, error) {
 	var added []float64
 	ctx := context.Background()
 	for _, shard := range []string{"north-kazakhstan", "zhambyl"} {
-		for cursor := ""; ; {
-			items, next, err := s.List(ctx, journal.Query{Shard: shard, Cursor: cursor, Limit: 500})
+		if err := journal.Each(ctx, s, journal.Query{Shard: shard, Limit: 500}, func(it journal.Item) error {
+			full, err := s.Get(ctx, it.ID)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for _, it := range items {
-				full, err := s.Get(ctx, it.ID)
-				if err != nil {
-					return nil, err
-				}
-				var accepted, delivered time.Time
-				for _, e := range full.Events {
-					switch e.Kind {
-					case gateway.EventAccepted:
-						accepted = e.At
-					case gateway.EventDelivered:
-						delivered = e.At
-					}
-				}
-				if !accepted.IsZero() && !delivered.IsZero() {
-					added = append(added, float64((delivered.Sub(accepted)-simulated).Microseconds())/1000)
+			var accepted, delivered time.Time
+			for _, e := range full.Events {
+				switch e.Kind {
+				case gateway.EventAccepted:
+					accepted = e.At
+				case gateway.EventDelivered:
+					delivered = e.At
 				}
 			}
-			if cursor = next; cursor == "" {
-				break
+			if !accepted.IsZero() && !delivered.IsZero() {
+				added = append(added, float64((delivered.Sub(accepted)-simulated).Microseconds())/1000)
 			}
+			return nil
+		}); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(added)
