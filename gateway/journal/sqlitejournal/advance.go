@@ -2,10 +2,9 @@ package sqlitejournal
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
-	"maps"
+	"fmt"
+	"slices"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
@@ -29,45 +28,48 @@ func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) e
 // updateItem ends a lease. A signal that arrived while the step ran must not wait for the
 // planned wake time.
 const updateItem = `UPDATE item SET state = ?, attempt = ?, wake = CASE WHEN pending > ? THEN ? ELSE ? END, doc = ?, updated = ?, version = version + 1, leased = 0, pending = pending - ?,
-	events = CASE WHEN ? = '' THEN events WHEN length(events) = 2 THEN CAST('[' || ? || ']' AS BLOB) ELSE CAST(substr(events, 1, length(events) - 1) || ',' || ? || ']' AS BLOB) END,
-	bodies = coalesce(?, bodies) WHERE id = ? AND version = ? AND leased = 1`
+	events = ?, bodies = ? WHERE seq = ? AND version = ? AND leased = 1`
 
 func (w *writing) advance(l journal.Lease, st journal.Step, events []byte, bodies []prepared) error {
-	var (
-		object any // nil leaves the bodies as they are
-		taken  int
-	)
-	if len(bodies)+len(st.Erase)+len(st.Consumed) > 0 {
-		seq, had, err := w.leased(l)
+	had, err := w.leased(l)
+	if err != nil {
+		return err
+	}
+	taken := 0
+	for _, key := range st.Consumed {
+		found, err := w.consume(had, key)
 		if err != nil {
 			return err
 		}
-		for _, key := range st.Consumed {
-			found, err := w.consume(seq, key)
-			if err != nil {
-				return err
-			}
-			if found {
-				taken++
-			}
-		}
-		if len(bodies)+len(st.Erase) > 0 {
-			if object, err = w.rewrite(had, bodies, st.Erase); err != nil {
-				return err
-			}
+		if found {
+			taken++
 		}
 	}
 	at := st.At.UnixMicro()
-	add := string(events)
-	res, err := w.exec(updateItem, string(st.State), st.Attempt, len(l.Inbox), at, toWake(st.Wake), st.Doc, at, taken, add, add, add, object, string(l.Item.ID), l.Item.Version)
+	next := &known{row: had.row, places: had.places}
+	next.events = joined(had.events, events)
+	next.item.State, next.item.Attempt, next.item.Doc, next.item.Updated = st.State, st.Attempt, slices.Clone(st.Doc), fromMicro(at)
+	next.item.Version++
+	if len(bodies)+len(st.Erase) > 0 {
+		if next.places, err = w.rewrite(had.places, bodies, st.Erase); err != nil {
+			return err
+		}
+	}
+	object, err := next.places.encode()
+	if err != nil {
+		return engineError{err}
+	}
+	res, err := w.exec(updateItem, string(st.State), st.Attempt, len(l.Inbox), at, toWake(st.Wake), st.Doc, at, taken, next.events, object, had.seq, l.Item.Version)
 	if err != nil {
 		return err
 	}
 	if n, err := res.RowsAffected(); err != nil {
 		return engineError{err}
-	} else if n == 0 {
-		return journal.ErrLeaseLost // before any write: leased would have said so
+	} else if n != 1 {
+		return engineError{fmt.Errorf("item %d is not as it was", had.seq)}
 	}
+	w.know(next)
+	w.stirred = w.stirred || !st.Wake.IsZero() && !st.Wake.After(st.At)
 	w.under(at)
 	if st.State != l.Item.State {
 		w.count(l.Item.Shard, l.Item.State, -1)
@@ -76,92 +78,90 @@ func (w *writing) advance(l journal.Lease, st journal.Step, events []byte, bodie
 	return nil
 }
 
-// leased returns the item's number and its bodies if the lease still holds.
-func (w *writing) leased(l journal.Lease) (seq int64, bodies []byte, err error) {
-	err = w.row("SELECT seq, bodies FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version).Scan(&seq, &bodies)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil, journal.ErrLeaseLost
+// joined puts elements to those of a JSON array.
+func joined(array, elements []byte) []byte {
+	if len(elements) == 0 {
+		return array
 	}
-	if err != nil {
-		return 0, nil, engineError{err}
+	b := append(make([]byte, 0, len(array)+len(elements)+1), array[:len(array)-1]...)
+	if len(array) > 2 {
+		b = append(b, ',')
 	}
-	return seq, bodies, nil
+	return append(append(b, elements...), ']')
 }
 
-// places is the JSON object of an item's bodies, with those that were prepared.
-func (w *writing) places(had []byte, bodies []prepared) ([]byte, error) {
-	all := make(map[string]place, len(bodies))
-	if len(had) > 0 {
-		if err := json.Unmarshal(had, &all); err != nil {
-			return nil, err
-		}
+// leased returns the item if the lease still holds.
+func (w *writing) leased(l journal.Lease) (*known, error) {
+	if k := w.known(l.Item.ID); k != nil && k.leased && k.item.Version == l.Item.Version {
+		return k, nil
 	}
+	r, err := scanItem(w.row("SELECT "+itemColumns+" FROM item WHERE id = ? AND version = ? AND leased = 1", string(l.Item.ID), l.Item.Version))
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, journal.ErrLeaseLost
+	}
+	if err != nil {
+		return nil, engineError{err}
+	}
+	all, err := readPlaces(r.bodies)
+	if err != nil {
+		return nil, engineError{err}
+	}
+	return &known{row: r, places: all, leased: true}, nil
+}
+
+// placed puts in where those that were prepared will lie.
+func (w *writing) placed(all places, bodies []prepared) places {
 	after := 0
 	for _, p := range bodies {
-		all[p.name] = w.bodies.at(p.what, after)
+		all = all.with(p.name, w.bodies.at(p.what, after))
 		after += len(p.data)
 	}
-	return json.Marshal(all)
+	return all
 }
 
 // rewrite adds bodies and marks others as gone, whose bytes it plans to wipe.
-func (w *writing) rewrite(had []byte, bodies []prepared, erase []string) ([]byte, error) {
-	object, err := w.places(had, bodies)
-	if err != nil {
-		return nil, engineError{err}
-	}
+func (w *writing) rewrite(had places, bodies []prepared, erase []string) (places, error) {
+	all := w.placed(append(make(places, 0, len(had)+len(bodies)), had...), bodies)
 	w.bodies.take(bodies)
-	if len(erase) == 0 {
-		return object, nil
-	}
-	all := map[string]place{}
-	if err := json.Unmarshal(object, &all); err != nil {
-		return nil, engineError{err}
-	}
 	for _, name := range erase {
-		p, ok := all[name]
-		if !ok || p.Erased {
+		i, ok := all.at(name)
+		if !ok || all[i].Erased {
 			continue
 		}
-		if err := w.wipe(p); err != nil {
+		if err := w.wipe(all[i].place); err != nil {
 			return nil, err
 		}
-		all[name] = p.gone()
+		all[i].place = all[i].gone()
 	}
-	if object, err = json.Marshal(all); err != nil {
-		return nil, engineError{err}
-	}
-	return object, nil
+	return all, nil
 }
 
 // remove ends an item with its bodies and messages.
 func (w *writing) remove(l journal.Lease) error {
-	seq, had, err := w.leased(l)
+	had, err := w.leased(l)
 	if err != nil {
 		return err
 	}
-	all := map[string]place{}
-	if err := json.Unmarshal(had, &all); err != nil {
-		return engineError{err}
-	}
-	messages, err := w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ?", seq)
+	messages, err := w.messages("SELECT key, kind, at, place FROM inbox WHERE item = ?", had.seq)
 	if err != nil {
 		return err
 	}
+	all := slices.Clone(had.places)
 	for _, m := range messages {
-		all["message "+m.signal.Key] = m.place
+		all = append(all, named{place: m.place})
 	}
-	for p := range maps.Values(all) {
-		if err := w.wipe(p); err != nil {
+	for _, n := range all {
+		if err := w.wipe(n.place); err != nil {
 			return err
 		}
 	}
-	if _, err := w.exec("DELETE FROM inbox WHERE item = ?", seq); err != nil {
+	if _, err := w.exec("DELETE FROM inbox WHERE item = ?", had.seq); err != nil {
 		return err
 	}
-	if _, err := w.exec("DELETE FROM item WHERE seq = ?", seq); err != nil {
+	if _, err := w.exec("DELETE FROM item WHERE seq = ?", had.seq); err != nil {
 		return err
 	}
+	w.unknow(l.Item.ID)
 	w.count(l.Item.Shard, l.Item.State, -1)
 	return nil
 }

@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -131,12 +130,8 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if err != nil {
 		return err
 	}
-	empty, err := json.Marshal(placeOf(nil))
-	if err != nil {
-		return err
-	}
 	res, err := tx.ExecContext(ctx, leaveSignal+" ON CONFLICT DO NOTHING",
-		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), empty)
+		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), placeOf(nil).append(nil))
 	if err != nil {
 		return err
 	}
@@ -274,19 +269,19 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 		if !slices.Contains(gateway.States, it.State) {
 			fault("%s: unknown state %q", it.ID, it.State)
 		}
-		places := map[string]place{}
-		if err := json.Unmarshal(row.bodies, &places); err != nil {
+		all, err := readPlaces(row.bodies)
+		if err != nil {
 			fault("%s: bodies: %v", it.ID, err)
 			continue
 		}
-		for name, p := range places {
-			if p.Erased {
+		for _, n := range all {
+			if n.Erased {
 				continue
 			}
 			r.Bodies++
-			r.Bytes += p.Length
-			if _, err := a.own.read(p); err != nil {
-				fault("%s: body %s: %v", it.ID, name, err)
+			r.Bytes += n.Length
+			if _, err := a.own.read(n.place); err != nil {
+				fault("%s: body %s: %v", it.ID, n.name, err)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 
 	"egov-gateway/gateway"
@@ -25,11 +24,9 @@ func scanLeft(from scanner) (m left, err error) {
 		return m, err
 	}
 	m.signal.At = fromMicro(at)
-	if err := json.Unmarshal(object, &m.place); err != nil {
-		return m, err
-	}
-	copy(m.signal.SHA256[:], m.place.SHA256)
-	return m, nil
+	m.place, err = readPlace(object)
+	m.signal.SHA256 = m.place.SHA256
+	return m, err
 }
 
 // open returns the message with its body. It must not be called by the writer: the body may
@@ -74,23 +71,28 @@ func (w *writing) inbox(seq int64) ([]left, error) {
 }
 
 // consume marks a message as seen and gives up its body; false when there was none to consume.
-func (w *writing) consume(seq int64, key string) (bool, error) {
-	m, err := scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ? AND consumed = 0", seq, key))
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+func (w *writing) consume(k *known, key string) (bool, error) {
+	m, found := k.message(key)
+	if !found {
+		var err error
+		m, err = scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ? AND consumed = 0", k.seq, key))
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		if err != nil {
+			return false, engineError{err}
+		}
 	}
+	res, err := w.exec("UPDATE inbox SET consumed = 1, place = ? WHERE item = ? AND key = ? AND consumed = 0", m.place.gone().append(nil), k.seq, key)
 	if err != nil {
-		return false, engineError{err}
-	}
-	if err := w.wipe(m.place); err != nil {
 		return false, err
 	}
-	gone, err := json.Marshal(m.place.gone())
-	if err != nil {
+	if n, err := res.RowsAffected(); err != nil {
 		return false, engineError{err}
+	} else if n == 0 { // named twice in one step
+		return false, nil
 	}
-	_, err = w.exec("UPDATE inbox SET consumed = 1, place = ? WHERE item = ? AND key = ?", gone, seq, key)
-	return err == nil, err
+	return true, w.wipe(m.place)
 }
 
 // What leaves a signal, in the store's own process and in an operator's: a leased item is not
@@ -109,33 +111,27 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 	what := placeOf(g.Body)
 	err := s.submit(ctx, func(w *writing) error {
 		fresh = false
-		var seq int64
-		err := w.row("SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
-		if errors.Is(err, sql.ErrNoRows) {
-			return journal.ErrNotFound
-		}
+		seq, err := w.seq(id)
 		if err != nil {
-			return engineError{err}
-		}
-		first, err = scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ?", seq, g.Key))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return engineError{err}
-		}
-		fresh = true
-		where := w.bodies.add(what, g.Body)
-		copy(g.SHA256[:], where.SHA256)
-		object, err := json.Marshal(where)
-		if err != nil {
-			return engineError{err}
-		}
-		at := g.At.UnixMicro()
-		w.under(at)
-		if _, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, object); err != nil {
 			return err
 		}
+		at := g.At.UnixMicro()
+		res, err := w.exec(leaveSignal+" ON CONFLICT DO NOTHING", seq, g.Key, seq, g.Kind, at, w.bodies.at(what, 0).append(nil))
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil {
+			return engineError{err}
+		} else if n == 0 {
+			if first, err = scanLeft(w.row("SELECT key, kind, at, place FROM inbox WHERE item = ? AND key = ?", seq, g.Key)); err != nil {
+				return engineError{err}
+			}
+			return nil
+		}
+		fresh = true
+		w.bodies.add(what, g.Body)
+		w.stirred = true
+		w.under(at)
 		_, err = w.exec(wakeForSignal, at, at, seq)
 		return err
 	})
@@ -143,6 +139,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		return journal.Signal{}, false, err
 	}
 	if fresh {
+		g.SHA256 = what.SHA256
 		return g, true, nil
 	}
 	was, err := first.open(s.segs)
@@ -150,4 +147,19 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		return journal.Signal{}, false, damaged(id, "message "+g.Key, err)
 	}
 	return was, false, nil
+}
+
+// seq is the number of an item.
+func (w *writing) seq(id gateway.RequestID) (seq int64, err error) {
+	if k := w.known(id); k != nil {
+		return k.seq, nil
+	}
+	err = w.row("SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, journal.ErrNotFound
+	}
+	if err != nil {
+		return 0, engineError{err}
+	}
+	return seq, nil
 }

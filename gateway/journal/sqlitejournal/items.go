@@ -53,22 +53,28 @@ func scanItem(from scanner) (row, error) {
 	return r, nil
 }
 
-// full returns the item with its events and what its bodies are.
+// full returns the item with its events and what its bodies are. It shares nothing with the row.
 func (r *row) full() (journal.Item, error) {
-	if err := json.Unmarshal(r.events, &r.item.Events); err != nil {
-		return r.item, fmt.Errorf("events of item %d: %w", r.seq, err)
-	}
-	places := map[string]place{}
-	if err := json.Unmarshal(r.bodies, &places); err != nil {
+	all, err := readPlaces(r.bodies)
+	if err != nil {
 		return r.item, fmt.Errorf("bodies of item %d: %w", r.seq, err)
 	}
-	r.item.Bodies = make(map[string]journal.BodyNote, len(places))
-	for name, p := range places {
-		n := journal.BodyNote{Size: p.Length, Erased: p.Erased}
-		copy(n.SHA256[:], p.SHA256)
-		r.item.Bodies[name] = n
+	return r.with(all)
+}
+
+// with is full for places that were read.
+func (r *row) with(all places) (journal.Item, error) {
+	it := r.item
+	it.Doc = slices.Clone(it.Doc)
+	var err error
+	if it.Events, err = readEvents(r.events); err != nil {
+		return it, fmt.Errorf("events of item %d: %w", r.seq, err)
 	}
-	return r.item, nil
+	it.Bodies = make(map[string]journal.BodyNote, len(all))
+	for _, n := range all {
+		it.Bodies[n.name] = journal.BodyNote{SHA256: n.SHA256, Size: n.Length, Erased: n.Erased}
+	}
+	return it, nil
 }
 
 func fromMicro(n int64) time.Time { return time.UnixMicro(n).UTC() }
@@ -112,13 +118,24 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	events := append(append([]byte{'['}, elements...), ']')
 	bodies := prepare(n.Bodies)
 	at := n.Created.UnixMicro()
+	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
+		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: slices.Clone(n.Doc)}
+	kept := row{item: it, events: events}
+	if it.Events, err = readEvents(events); err != nil {
+		return it, gateway.Errorf(gateway.Internal, "encode events: %w", err)
+	}
+	if !n.Wake.IsZero() {
+		it.Wake = fromMicro(n.Wake.UnixMicro())
+	}
+	it.Doc = n.Doc
 	var (
 		first   row
 		another bool
 	)
 	err = s.admit(ctx, func(w *writing) error {
 		another = false
-		object, err := w.places(nil, bodies)
+		places := w.placed(nil, bodies)
+		object, err := places.encode()
 		if err != nil {
 			return engineError{err}
 		}
@@ -129,12 +146,17 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		if err != nil {
 			return err
 		}
-		if kept, err := res.RowsAffected(); err != nil {
+		if n, err := res.RowsAffected(); err != nil {
 			return engineError{err}
-		} else if kept == 1 {
+		} else if n == 1 {
+			if kept.seq, err = res.LastInsertId(); err != nil {
+				return engineError{err}
+			}
+			w.know(&known{row: kept, places: places})
+			w.stirred = true
 			w.under(at)
 			w.bodies.take(bodies)
-			w.count(n.Shard, gateway.StateAccepted, 1)
+			w.count(kept.item.Shard, gateway.StateAccepted, 1)
 			return nil
 		}
 		another = true
@@ -156,12 +178,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		}
 		return it, journal.ErrDuplicate
 	}
-	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
-		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: n.Doc}
-	if !n.Wake.IsZero() {
-		it.Wake = fromMicro(n.Wake.UnixMicro())
-	}
-	return it, json.Unmarshal(events, &it.Events)
+	return it, nil
 }
 
 // Claim implements journal.Store; the leases are durable when it returns.
@@ -173,50 +190,45 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	if err := s.setBack(ctx, o.Now, o.Lease); err != nil {
 		return nil, err
 	}
-	// An idle look costs no transaction.
-	due, err := s.anyDue(ctx, o.Shards, now)
-	if err != nil || !due {
-		return nil, err
+	// An idle look costs no transaction; where work was just left, none is needed.
+	if !s.stirred.Swap(false) {
+		if due, err := s.anyDue(ctx, o.Shards, now); err != nil || !due {
+			return nil, err
+		}
 	}
 	query, args := dueQuery(o, now)
-	var (
-		rows  []row
-		inbox [][]left
-	)
-	err = s.submit(ctx, func(w *writing) error {
-		rows, inbox = nil, nil
+	var claimed []claimed
+	err := s.submit(ctx, func(w *writing) error {
+		claimed = nil
 		w.under(now)
 		seqs, err := w.seqs(query, args...)
 		if err != nil {
 			return err
 		}
 		for _, seq := range seqs {
-			r, err := scanItem(w.row("UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ? RETURNING "+itemColumns, until.UnixMicro(), seq))
+			c, err := w.claim(seq, until)
 			if err != nil {
-				return engineError{err}
+				return err
 			}
-			var messages []left
-			if r.pending > 0 {
-				if messages, err = w.inbox(seq); err != nil {
-					return err
-				}
-			}
-			rows, inbox = append(rows, r), append(inbox, messages)
+			claimed = append(claimed, c)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	leases := make([]journal.Lease, 0, len(rows))
-	for i, r := range rows {
+	if len(claimed) == o.Max {
+		s.stirred.Store(true) // there may be more
+	}
+	leases := make([]journal.Lease, 0, len(claimed))
+	for _, c := range claimed {
 		l := journal.Lease{Until: until}
-		if l.Item, err = r.full(); err == nil {
-			l.Inbox, err = s.openAll(inbox[i])
+		if l.Item, err = c.item(); err == nil {
+			l.Inbox, err = s.openAll(c.inbox)
 		}
 		if err != nil {
 			// It stays leased: one damaged row must not stop the others.
-			s.cfg.Log.Error("a damaged request is left aside; journal verify names it", "request", string(r.item.ID), "error", err)
+			s.cfg.Log.Error("a damaged request is left aside; journal verify names it", "request", string(c.row.item.ID), "error", err)
 			continue
 		}
 		leases = append(leases, l)
@@ -224,8 +236,56 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	return leases, nil
 }
 
+// A claimed item is one that was leased, with its messages.
+type claimed struct {
+	row   row
+	known *known // nil when the row is damaged
+	inbox []left
+}
+
+// item is what the lease is for.
+func (c *claimed) item() (journal.Item, error) {
+	if c.known == nil {
+		return c.row.full()
+	}
+	return c.row.with(c.known.places)
+}
+
+// leaseItem leases an item. What of it another process may have changed is answered.
+const leaseItem = "UPDATE item SET version = version + 1, wake = ?, leased = 1 WHERE seq = ? RETURNING "
+
+// claim leases one item.
+func (w *writing) claim(seq int64, until time.Time) (c claimed, err error) {
+	if k := w.knownSeq(seq); k != nil {
+		c.row = k.row
+		c.known = &known{places: k.places}
+		err = w.row(leaseItem+"version, pending", until.UnixMicro(), seq).Scan(&c.row.item.Version, &c.row.pending)
+		if err == nil && c.row.item.Version != k.item.Version+1 {
+			err = fmt.Errorf("item %d has the version %d, not %d", seq, c.row.item.Version, k.item.Version+1)
+		}
+		c.row.item.Wake = fromMicro(until.UnixMicro())
+	} else {
+		c.row, err = scanItem(w.row(leaseItem+itemColumns, until.UnixMicro(), seq))
+		c.known = remembered(c.row)
+	}
+	if err != nil {
+		return c, engineError{err}
+	}
+	if c.row.pending > 0 {
+		if c.inbox, err = w.inbox(seq); err != nil {
+			return c, err
+		}
+	}
+	if c.known != nil {
+		c.known.row, c.known.leased, c.known.inbox = c.row, true, c.inbox
+		w.know(c.known)
+	}
+	return c, nil
+}
+
 // dueQuery selects due work: from the head of each shard's queue, of those that wait and of
-// those whose lease has ended, so that a long queue is never sorted.
+// those whose lease has ended, so that a long queue is never sorted. A limit that is a bare
+// parameter would be part of SQLite's plan, which it then makes anew for each claim.
 func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	ordered := ""
 	if len(o.Ordered) > 0 {
@@ -248,11 +308,11 @@ func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	)
 	for _, shard := range o.Shards {
 		for leased := range 2 {
-			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?)")
+			heads = append(heads, "SELECT * FROM (SELECT seq, wake FROM item WHERE shard = ? AND leased = "+strconv.Itoa(leased)+" AND wake IS NOT NULL AND wake <= ?"+ordered+" ORDER BY wake LIMIT ?+0)")
 			args = append(args, shard, now, o.Max)
 		}
 	}
-	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?", append(args, o.Max)
+	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?+0", append(args, o.Max)
 }
 
 func (s *Store) openAll(all []left) ([]journal.Signal, error) {

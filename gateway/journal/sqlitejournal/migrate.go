@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -93,9 +92,7 @@ func toSchema2(ctx context.Context, tx *sql.Tx, bodies *batch) error {
 		} else {
 			p = bodies.add(placeOf(body), body)
 		}
-		if m.place, err = json.Marshal(p); err != nil {
-			return err
-		}
+		m.place = p.append(nil)
 		all = append(all, m)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {

@@ -3,7 +3,6 @@ package sqlitejournal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -34,6 +33,15 @@ func (s *Store) reader(ctx context.Context, query string, args ...any) scanner {
 
 // Get implements journal.Store; it reads what was durable at the call.
 func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, error) {
+	if k := s.memory.of(id); k != nil {
+		it, ok, err := s.unchanged(ctx, k)
+		if err != nil {
+			return journal.Item{}, s.readErr("get", err)
+		}
+		if ok {
+			return it, nil
+		}
+	}
 	r, err := scanItem(s.reader(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
 	if err != nil {
 		return journal.Item{}, s.readErr("get", err)
@@ -45,8 +53,46 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 	return it, nil
 }
 
+// unchanged is a remembered item with its wake time, if the database has it in that version.
+func (s *Store) unchanged(ctx context.Context, k *known) (it journal.Item, ok bool, err error) {
+	var wake sql.NullInt64
+	err = s.reader(ctx, "SELECT wake FROM item WHERE seq = ? AND id = ? AND version = ?", k.seq, string(k.item.ID), k.item.Version).Scan(&wake)
+	if errors.Is(err, sql.ErrNoRows) {
+		return it, false, nil
+	}
+	if err != nil {
+		return it, false, err
+	}
+	if it, err = k.with(k.places); wake.Valid {
+		it.Wake = fromMicro(wake.Int64)
+	}
+	return it, true, err
+}
+
 // Body implements journal.Store; it reads what was durable at the call.
 func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
+	all, err := s.placesOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	i, ok := all.at(name)
+	if !ok {
+		return nil, journal.ErrNotFound
+	}
+	if all[i].Erased {
+		return nil, journal.ErrErased
+	}
+	data, err := s.segs.read(all[i].place)
+	if err != nil {
+		return nil, damaged(id, "body "+name, err)
+	}
+	return data, nil
+}
+
+func (s *Store) placesOf(ctx context.Context, id gateway.RequestID) (places, error) {
+	if k := s.memory.of(id); k != nil {
+		return k.places, nil
+	}
 	var object []byte
 	err := s.reader(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -55,22 +101,11 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 	if err != nil {
 		return nil, s.readErr("body", err)
 	}
-	places := map[string]place{}
-	if err := json.Unmarshal(object, &places); err != nil {
+	all, err := readPlaces(object)
+	if err != nil {
 		return nil, s.readErr("body", err)
 	}
-	p, ok := places[name]
-	if !ok {
-		return nil, journal.ErrNotFound
-	}
-	if p.Erased {
-		return nil, journal.ErrErased
-	}
-	data, err := s.segs.read(p)
-	if err != nil {
-		return nil, damaged(id, "body "+name, err)
-	}
-	return data, nil
+	return all, nil
 }
 
 func damaged(id gateway.RequestID, what string, err error) error {

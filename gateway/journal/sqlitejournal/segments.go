@@ -2,12 +2,12 @@ package sqlitejournal
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,14 +34,50 @@ type place struct {
 	Segment int    `json:"s"`
 	Offset  int64  `json:"o"`
 	Length  int64  `json:"l"`
-	SHA256  []byte `json:"h"`
+	SHA256  digest `json:"h"`
 	Erased  bool   `json:"e,omitempty"`
+}
+
+// append writes the place as encoding/json does.
+func (p place) append(b []byte) []byte {
+	b = strconv.AppendInt(append(b, `{"s":`...), int64(p.Segment), 10)
+	b = strconv.AppendInt(append(b, `,"o":`...), p.Offset, 10)
+	b = strconv.AppendInt(append(b, `,"l":`...), p.Length, 10)
+	b = base64.StdEncoding.AppendEncode(append(b, `,"h":"`...), p.SHA256[:])
+	b = append(b, '"')
+	if p.Erased {
+		b = append(b, `,"e":true`...)
+	}
+	return append(b, '}')
+}
+
+// A digest is a SHA-256, in base64 where it is written.
+type digest [sha256.Size]byte
+
+// digestText is how long it is there.
+const digestText = (sha256.Size + 2) / 3 * 4
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d digest) MarshalText() ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(nil, d[:]), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *digest) UnmarshalText(text []byte) error {
+	var b [digestText]byte
+	if len(text) != digestText {
+		return fmt.Errorf("a SHA-256 of %d characters", len(text))
+	}
+	if n, err := base64.StdEncoding.Decode(b[:], text); err != nil || n != len(d) {
+		return fmt.Errorf("a SHA-256 of %d bytes: %w", n, err)
+	}
+	copy(d[:], b[:])
+	return nil
 }
 
 // placeOf is a place without whereabouts: what the body is.
 func placeOf(data []byte) place {
-	sum := sha256.Sum256(data)
-	return place{Length: int64(len(data)), SHA256: sum[:]}
+	return place{Length: int64(len(data)), SHA256: sha256.Sum256(data)}
 }
 
 func openSegments(dir string) (*segments, error) {
@@ -177,7 +213,7 @@ func (s *segments) read(p place) ([]byte, error) {
 	if _, err := f.ReadAt(data, p.Offset); err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); !slices.Equal(sum[:], p.SHA256) {
+	if sha256.Sum256(data) != p.SHA256 {
 		return nil, fmt.Errorf("segment %d at %d is damaged", p.Segment, p.Offset)
 	}
 	return data, nil

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,6 +35,9 @@ const DefaultGroup = 256
 
 // DefaultQueue bounds the calls that wait for the writer.
 const DefaultQueue = 1024
+
+// readers are the connections that read beside the writer.
+const readers = 4
 
 // DefaultMinFree leaves room for the work on what was accepted.
 const DefaultMinFree = 256 << 20
@@ -84,6 +86,8 @@ type Store struct {
 	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
 	tally   tally
+	memory  memory
+	stirred atomic.Bool // a transaction since the last look has left work that is due, perhaps
 
 	mu     sync.RWMutex // guards closed against sends on calls
 	closed bool
@@ -107,8 +111,10 @@ type writing struct {
 	s       *Store
 	bodies  batch
 	changes []change // to the tally
-	latest  int64    // of the instants that something is written under
-	reset   bool     // latest goes back: the clock was set right
+	news    map[gateway.RequestID]*known
+	stirred bool  // something may be due now
+	latest  int64 // of the instants that something is written under
+	reset   bool  // latest goes back: the clock was set right
 }
 
 // engineError marks what fails a whole group.
@@ -187,7 +193,7 @@ func Open(c Config) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
-	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{})}
+	s := &Store{cfg: c, lock: lock, stmt: map[string]*sql.Stmt{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{}), memory: memory{limit: memorySize}}
 	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
 		s.shut()
 		return nil, err
@@ -217,6 +223,7 @@ func (s *Store) open(file string) error {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
 	s.write.SetMaxOpenConns(2) // the writer and the checkpoints
+	s.write.SetMaxIdleConns(2)
 	var version int
 	if err := s.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return fmt.Errorf("journal: the file %s is damaged or not a journal: %w", file, err)
@@ -255,7 +262,8 @@ func (s *Store) open(file string) error {
 	if s.read, err = sql.Open("sqlite", dsn("ro")); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
 	}
-	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers) // what was prepared on a connection goes with it
 	counts, err := s.counted(background)
 	if err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)
@@ -390,10 +398,10 @@ func (s *Store) writer() {
 }
 
 // gather takes the calls that wait into the group. Those who were answered by the last commit
-// are about to come again: for a small part of a commit's time it yields to them until as many
+// are about to come again: for a small part of a commit's time it waits for them until as many
 // are here, or a half-empty group would pay for a whole fsync.
 func (s *Store) gather(group []*call, callers int, patience time.Duration) []*call {
-	var until time.Time
+	var patient <-chan time.Time
 	for len(group) < s.cfg.Group {
 		select {
 		case c, ok := <-s.calls:
@@ -407,14 +415,20 @@ func (s *Store) gather(group []*call, callers int, patience time.Duration) []*ca
 		if len(group) >= callers {
 			return group
 		}
-		now := time.Now()
-		if until.IsZero() {
-			until = now.Add(patience)
+		if patient == nil {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			patient = timer.C
 		}
-		if now.After(until) {
+		select {
+		case c, ok := <-s.calls:
+			if !ok {
+				return group
+			}
+			group = append(group, c)
+		case <-patient:
 			return group
 		}
-		runtime.Gosched()
 	}
 	return group
 }
@@ -428,6 +442,7 @@ func (s *Store) commit(group []*call) (err error) {
 	}
 	defer func() {
 		if err != nil {
+			s.memory.forget()
 			s.conn.ExecContext(background, "ROLLBACK") //nolint:errcheck // SQLite may have rolled back by itself
 		}
 	}()
@@ -446,6 +461,10 @@ func (s *Store) commit(group []*call) (err error) {
 	s.buf = w.bodies.buf
 	if err = s.timed(func() error { _, err := w.exec("COMMIT"); return err }); err == nil {
 		s.tally.apply(w.changes)
+		s.memory.learn(w.news)
+		if w.stirred {
+			s.stirred.Store(true)
+		}
 		if w.latest != 0 {
 			s.latest.Store(w.latest)
 		}
@@ -534,6 +553,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) shut() error {
+	s.memory.forget() // a closed store answers nothing
 	var errs []error
 	for _, st := range s.stmt {
 		errs = append(errs, st.Close())
