@@ -53,6 +53,10 @@ const (
 // States lists all states in the order of the way.
 var States = []State{StateAccepted, StateEnriched, StateDelivered, StateDecided, StateClosed, StateErased, StateParked}
 
+// OpenStates lists those in which the limits of a result and of the steps run: the citizen
+// waits for the provider. A parked request is one, whoever it waits for.
+var OpenStates = []State{StateAccepted, StateEnriched, StateDelivered, StateParked}
+
 // An EventKind names what happened. The list is closed; catalogues have a text for each.
 type EventKind string
 

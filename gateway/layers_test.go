@@ -47,8 +47,9 @@ gateway/enrich: gateway
 gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
-gateway/cabinet: gateway gateway/diagram gateway/journal gateway/message gateway/passport
-gateway/console: gateway gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/browser: gateway gateway/message
+gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver:
@@ -68,6 +69,8 @@ adapters/alimony: gateway gateway/shep gateway/xmlsig adapters/register
 adapters/employment: gateway gateway/shep gateway/xmlsig adapters/register
 # The outside world shares nothing with the gateway but the contracts.
 adapters/statesim: schemas
+# The same for measurements: quick, and it checks nothing.
+adapters/loadsim: adapters/statesim
 adapters/statesim/testworld: schemas certs-testdata adapters/statesim
 cmd/egov-statesim: schemas certs-testdata adapters/statesim adapters/statesim/testworld
 # cmd/egov-gateway wires everything and may import everything but other commands.

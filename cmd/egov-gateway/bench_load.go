@@ -4,22 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
 
-	"egov-gateway/adapters/statesim"
-	"egov-gateway/adapters/statesim/testworld"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/corpus"
 	"egov-gateway/gateway/harness/mint"
 	"egov-gateway/gateway/harness/replay"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/journal/sqlitejournal"
 )
 
 // idleStore gives the engine nothing to do: what is measured is the door.
@@ -29,65 +25,22 @@ func (idleStore) Claim(context.Context, journal.ClaimOptions) ([]journal.Lease, 
 	return nil, nil
 }
 
-// benchLab is a gateway in a world whose state systems need delay for each answer and whose
-// providers answer at once.
-func (b *bench) benchLab(delay time.Duration, work bool, change func(*Config)) (l *lab, end func(), err error) {
-	dir, err := os.MkdirTemp(b.dir, "lab-")
-	if err != nil {
-		return nil, nil, err
-	}
-	if l, err = newLab(dir, corpusClock.Add(time.Minute), testworld.Levels(), slog.New(slog.DiscardHandler), func(c *statesim.Config) {
-		c.Factor, c.Desks = 1e9, 128
-		c.Client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128}}
-	}); err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	end = func() { cancel(); l.Close(); os.RemoveAll(dir) }
-	if delay > 0 {
-		for _, system := range []string{"gbdfl", "gbdrn", "socialpayments", "income", "alimony", "employment"} {
-			if err := l.world.SetFaults(system, statesim.Fault{Kind: statesim.Latency, DelayMS: int(delay / time.Millisecond)}); err != nil {
-				end()
-				return nil, nil, err
-			}
-		}
-	}
-	if change != nil {
-		err = l.reconfigure(change)
-	}
-	var c *Config
-	if err == nil {
-		c, err = LoadConfig(l.config)
-	}
-	if err == nil {
-		var wrap func(store) store
-		if !work {
-			wrap = func(s store) store { return idleStore{s} }
-		}
-		l.svc, err = start(c, l.clock.Now, l.log, wrap)
-	}
-	if err != nil {
-		end()
-		return nil, nil, err
-	}
-	if work {
-		go l.world.Run(ctx) //nolint:errcheck // ends with ctx
-	}
-	return l, end, nil
-}
+// What a load consists of.
+type mixture string
 
-func (l *lab) replayTarget() *replay.Target {
-	return &replay.Target{Name: "gateway", URL: l.base, Token: l.token, CabinetKey: l.portalKey, Portal: "egov.kz", SenderID: "EGOV", Password: l.password,
-		Services: map[string]string{"housing-aid": "EGOV-S-HOUSING", "complaint": "EGOV-S-COMPLAINT"}}
-}
+const (
+	housingAid mixture = "aid"   // good requests of every size by many people
+	smallOnes  mixture = "small" // the same without the tenth of them that are of 100 KB and more
+	everyKind  mixture = "every" // entries of every kind, as corpus generate makes them
+)
 
-// load writes a corpus of n good requests of many people; the same for each run of a bench.
-func (b *bench) load(n int) (string, error) {
-	name := filepath.Join(b.dir, fmt.Sprintf("load-%d", n))
+// load writes a corpus of n entries; the same for each run of a bench.
+func (b *bench) load(n int, of mixture) (string, error) {
+	name := filepath.Join(b.dir, fmt.Sprintf("load-%d-%s", n, of))
 	if _, err := os.Stat(filepath.Join(name, corpus.HeaderFile)); err == nil {
 		return name, nil
 	}
-	gen, err := mint.New(mint.Config{PKI: b.pki, Clock: corpusClock, Seed: 5, Citizens: b.n(2000)})
+	gen, err := mint.New(mint.Config{PKI: b.pki, Clock: corpusClock, Seed: 5, Citizens: max(b.n(2000), n/20)})
 	if err != nil {
 		return "", err
 	}
@@ -98,13 +51,18 @@ func (b *bench) load(n int) (string, error) {
 	enough := errors.New("enough")
 	made := 0
 	m := &corpusMaking{w: w, pki: b.pki, shared: map[[32]byte]corpus.Part{}}
-	err = gen.Requests(1<<30, runtime.GOMAXPROCS(0), func(r mint.Request) error {
+	most := 1 << 30
+	if of == everyKind {
+		most = n
+	}
+	err = gen.Requests(most, runtime.GOMAXPROCS(0), func(r mint.Request) error {
 		e := &r.Entry
-		// Those of one person wait for each other, so only the crowd's are taken.
-		if e.Admission.Status != gateway.Verified || e.Awaited || e.After != "" || e.Comment != "housing aid" && e.Comment != "a complaint" {
+		// Those of one person wait for each other, so only the crowd's are taken; the simulated
+		// providers of a rig assign to everybody.
+		if of != everyKind && (e.Admission.Status != gateway.Verified || e.Awaited || e.After != "" || e.Comment != "housing aid" || e.Outcome != gateway.ResultAssignment || of == smallOnes && len(r.Document) > 32<<10) {
 			return nil
 		}
-		if made++; made > n {
+		if made++; made > n && of != everyKind {
 			return enough
 		}
 		return m.request(r)
@@ -115,54 +73,56 @@ func (b *bench) load(n int) (string, error) {
 	return name, w.Finish(corpus.Header{Clock: corpusClock, Lasts: corpus.Duration(corpusLasts)})
 }
 
-func (b *bench) replay(l *lab, name string, c replay.Config) (*replay.Report, error) {
-	r, err := corpus.Open(name)
+// A loaded run is a replay to a rig, with what it cost each process.
+type loaded struct {
+	*replay.Report
+	gateway, world time.Duration // processor time
+}
+
+// each is a processor time in milliseconds for each entry.
+func (l *loaded) each(d time.Duration) float64 { return 1e3 * d.Seconds() / float64(l.Sent) }
+
+// add records what one entry cost every process.
+func (l *loaded) add(b *bench, of string) {
+	b.add("… processor time of the gateway for one"+of, l.each(l.gateway), "ms", 0, false)
+	b.add("… of all the processor time used, the client's part"+of, 100*l.ClientCPU*l.Seconds/(l.ClientCPU*l.Seconds+(l.gateway+l.world).Seconds()), "%", 30, false)
+}
+
+// replay sends a corpus to the rig's gateway.
+func (r *rig) replay(name string, c replay.Config) (*loaded, error) {
+	reader, err := corpus.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	t := l.replayTarget()
-	t.SetClock(l.clock.Now())
-	c.Corpus, c.Targets = r, []*replay.Target{t}
-	return replay.Run(context.Background(), c)
+	defer reader.Close()
+	c.Corpus, c.Targets = reader, []*replay.Target{r.target()}
+	g, w := r.gateway.spent(), r.world.spent()
+	report, err := replay.Run(context.Background(), c)
+	if err != nil {
+		return nil, err
+	}
+	return &loaded{report, r.gateway.spent().cpu - g.cpu, r.world.spent().cpu - w.cpu}, nil
 }
 
-// benchIntake is the whole admission over HTTP: parse, verify, decide, durable, signed receipt.
-func benchIntake(b *bench) error {
-	n := b.n(6000)
-	name, err := b.load(n)
+// asExpected refuses to measure what went wrong.
+func asExpected(l *loaded, err error) error {
+	if err == nil && l.Mismatches > 0 {
+		err = fmt.Errorf("%d mismatches, the first %+v", l.Mismatches, l.Listed[0])
+	}
+	return err
+}
+
+// run starts a rig with a gateway, changed, and lets f measure it.
+func (b *bench) run(delay time.Duration, idle bool, change func(*Config), f func(*rig) error) error {
+	r, err := b.newRig(delay, change)
 	if err != nil {
 		return err
 	}
-	for _, kind := range []string{"system-gateway", "gost-system-gateway"} {
-		receipts := map[string]string{"system-gateway": "RSA receipts", "gost-system-gateway": "GOST receipts"}[kind]
-		l, end, err := b.benchLab(0, false, b.signsWith(kind))
-		if err != nil {
-			return err
-		}
-		r, err := b.replay(l, name, replay.Config{})
-		end()
-		if err == nil && r.Mismatches > 0 {
-			err = fmt.Errorf("%d mismatches, the first %+v", r.Mismatches, r.Listed[0])
-		}
-		if err != nil {
-			return err
-		}
-		b.add("admissions, 16 clients, "+receipts, r.Reached, "/s", 0, true)
-		b.add("… processor time of one, client and responder included, "+receipts, 1e3*r.ClientCPU*r.Seconds/float64(r.Sent), "ms", 0, false)
-		// Half of it, in an open loop, at a fresh gateway.
-		if l, end, err = b.benchLab(0, false, b.signsWith(kind)); err != nil {
-			return err
-		}
-		half, err := b.replay(l, name, replay.Config{Rate: r.Reached / 2})
-		end()
-		if err != nil {
-			return err
-		}
-		b.add("… at half of that, open loop: p50, "+receipts, half.Gateways[0].Accepted.P50, "ms", 0, false)
-		b.add("… at half of that, open loop: p99, "+receipts, half.Gateways[0].Accepted.P99, "ms", 0, false)
+	defer r.close()
+	if _, err := r.start(idle); err != nil {
+		return err
 	}
-	return nil
+	return f(r)
 }
 
 // signsWith gives the gateway another key of the test PKI.
@@ -173,188 +133,245 @@ func (b *bench) signsWith(id string) func(*Config) {
 	}
 }
 
+// benchIntake is the whole admission over HTTP: parse, verify, decide, durable, signed receipt.
+func benchIntake(b *bench) error {
+	name, err := b.load(b.n(6000), housingAid)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []struct{ id, of string }{{"gost-system-gateway", ", GOST receipts"}, {"system-gateway", ", RSA receipts"}} {
+		var full *loaded
+		if err := b.run(0, true, b.signsWith(kind.id), func(r *rig) (err error) {
+			full, err = r.replay(name, replay.Config{})
+			return asExpected(full, err)
+		}); err != nil {
+			return err
+		}
+		b.add("admissions, 16 clients"+kind.of, full.Reached, "/s", 0, true)
+		full.add(b, kind.of)
+		// Half of it, in an open loop, at a fresh gateway.
+		if err := b.run(0, true, b.signsWith(kind.id), func(r *rig) error {
+			half, err := r.replay(name, replay.Config{Rate: full.Reached / 2})
+			if err := asExpected(half, err); err != nil {
+				return err
+			}
+			b.add("… at half of that, open loop: p50"+kind.of, half.Gateways[0].Accepted.P50, "ms", 0, false)
+			b.add("… at half of that, open loop: p99"+kind.of, half.Gateways[0].Accepted.P99, "ms", 0, false)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // benchOverload offers ten times what the door takes.
 func benchOverload(b *bench) error {
-	n := b.n(20000)
-	name, err := b.load(n)
+	n := b.n(40000)
+	name, err := b.load(n, smallOnes)
 	if err != nil {
 		return err
 	}
-	l, end, err := b.benchLab(0, false, nil)
+	var peak *loaded
+	if err := b.run(0, true, nil, func(r *rig) (err error) {
+		peak, err = r.replay(name, replay.Config{Limit: int64(n / 10)})
+		return asExpected(peak, err)
+	}); err != nil {
+		return err
+	}
+	return b.run(0, true, nil, func(r *rig) error {
+		over, err := r.replay(name, replay.Config{Rate: 10 * peak.Reached, Concurrency: 512})
+		if err != nil {
+			return err
+		}
+		g := over.Gateways[0]
+		b.add("offered, of the peak", over.Reached/peak.Reached, "×", 0, true)
+		b.add("goodput of the peak", 100*float64(g.Accepted.Count)/over.SendSeconds/peak.Reached, "%", 90, true)
+		if g.Busy.Count > 0 {
+			b.add("sent away: p50", g.BusySelf.P50, "ms", 5, false)
+			b.add("sent away: p99", g.BusySelf.P99, "ms", 0, false)
+		}
+		b.add("sent away", 100*float64(g.Busy.Count)/float64(over.Sent), "%", 0, false)
+		b.add("of all the processor time used, the client's part", 100*over.ClientCPU*over.Seconds/(over.ClientCPU*over.Seconds+over.gateway.Seconds()), "%", 0, false)
+		return nil
+	})
+}
+
+// benchReplay replays a hundred thousand entries of every kind at the door and compares.
+func benchReplay(b *bench) error {
+	n := b.n(100_000)
+	name, err := b.load(n, everyKind)
 	if err != nil {
 		return err
 	}
-	peak, err := b.replay(l, name, replay.Config{Limit: int64(n / 5)})
-	end()
-	if err != nil {
-		return err
-	}
-	if l, end, err = b.benchLab(0, false, nil); err != nil {
-		return err
-	}
-	defer end()
-	r, err := b.replay(l, name, replay.Config{Rate: 10 * peak.Reached, Concurrency: 512})
-	if err != nil {
-		return err
-	}
-	g := r.Gateways[0]
-	b.add("offered, of the peak", r.Reached/peak.Reached, "×", 0, true)
-	b.add("goodput of the peak", 100*float64(g.Accepted.Count)/r.SendSeconds/peak.Reached, "%", 90, true)
-	if g.Busy.Count > 0 {
-		b.add("sent away: p50", g.BusySelf.P50, "ms", 5, false)
-		b.add("sent away: p99", g.BusySelf.P99, "ms", 0, false)
-	}
-	b.add("sent away", 100*float64(g.Busy.Count)/float64(r.Sent), "%", 0, false)
-	return nil
+	defer os.RemoveAll(name) // it is large
+	return b.run(0, true, nil, func(r *rig) error {
+		l, err := r.replay(name, replay.Config{Door: corpus.REST})
+		if err != nil {
+			return err
+		}
+		b.add("100,000 requests of every kind, verdicts compared", l.Seconds*100_000/float64(l.Sent), "s", 300, false)
+		b.add("… verdicts that are not as expected", float64(l.Mismatches), "", 0, false)
+		l.add(b, "")
+		return nil
+	})
 }
 
 // simulated is how long a state system takes.
 const simulated = 20 * time.Millisecond
 
+// workers is what the gateway's engine has for journeys.
+func workers(c *Config) { c.Pipeline.Workers = 64 }
+
 // benchJourneys is the whole way: accepted, records of seven kinds, delivered to the provider, its
 // steps and its signed result verified, shown in the cabinet.
 func benchJourneys(b *bench) error {
 	n := b.n(4000)
-	name, err := b.load(n)
+	name, err := b.load(n, housingAid)
 	if err != nil {
 		return err
 	}
-	l, end, err := b.benchLab(simulated, true, func(c *Config) { c.Pipeline.Workers = 64 })
-	if err != nil {
+	var full *loaded
+	if err := b.run(simulated, false, workers, func(r *rig) (err error) {
+		full, err = r.replay(name, replay.Config{Concurrency: 64, Follow: true, FollowTimeout: 5 * time.Minute})
+		return asExpected(full, err)
+	}); err != nil {
 		return err
 	}
-	before := heap()
-	r, err := b.replay(l, name, replay.Config{Concurrency: 64, Follow: true, FollowTimeout: 5 * time.Minute})
-	grown := heap() - before
-	if err == nil && r.Mismatches > 0 {
-		err = fmt.Errorf("%d mismatches, the first %+v", r.Mismatches, r.Listed[0])
-	}
-	end()
-	if err != nil {
-		return err
-	}
-	rate := float64(r.Gateways[0].Outcomes) / r.Seconds
+	rate := float64(full.Gateways[0].Outcomes) / full.Seconds
 	b.add("journeys until the cabinet shows the result", rate, "/s", 400, true)
-	b.add("… processor time of one, client and simulated world included", 1e3*r.ClientCPU*r.Seconds/float64(r.Sent), "ms", 0, false)
-	b.add("heap for each open journey and its world", grown/1024/float64(r.Sent), "KB", 0, false)
+	full.add(b, "")
+	b.add("… processor time of the simulated world for one", full.each(full.world), "ms", 0, false)
+	b.add("… what the gateway alone could do with all processors", 1e3*float64(runtime.NumCPU())/full.each(full.gateway), "/s", 0, true)
 	// At half load: what the gateway adds to the simulated latency until the provider has it.
-	if l, end, err = b.benchLab(simulated, true, func(c *Config) { c.Pipeline.Workers = 64 }); err != nil {
-		return err
-	}
-	defer end()
-	half, err := b.replay(l, name, replay.Config{Rate: rate / 2, Limit: int64(n / 2), Follow: true})
-	if err != nil {
-		return err
-	}
-	added, err := l.overheads()
-	if err != nil {
-		return err
-	}
-	if len(added) == 0 {
-		return errors.New("no journey was measured")
-	}
-	b.add("at half load, added to 20 ms of state systems until delivered: p50", added[len(added)/2], "ms", 3, false)
-	b.add("at half load, added to 20 ms of state systems until delivered: p99", added[len(added)*99/100], "ms", 25, false)
-	b.add("at half load, the door's answer: p99", half.Gateways[0].Accepted.P99, "ms", 0, false)
-	return nil
+	return b.run(simulated, false, workers, func(r *rig) error {
+		half, err := r.replay(name, replay.Config{Rate: rate / 2, Limit: int64(n / 2), Follow: true})
+		if err := asExpected(half, err); err != nil {
+			return err
+		}
+		r.stop(false)
+		added, err := r.overheads()
+		if err != nil {
+			return err
+		}
+		if len(added) < n/2 {
+			return fmt.Errorf("%d of %d journeys were delivered", len(added), n/2)
+		}
+		b.add("at half load, added to 20 ms of state systems until delivered: p50", added[len(added)/2], "ms", 3, false)
+		b.add("at half load, added to 20 ms of state systems until delivered: p99", added[len(added)*99/100], "ms", 25, false)
+		b.add("at half load, the door's answer: p99", half.Gateways[0].Accepted.P99, "ms", 0, false)
+		b.add("at half load, from sending to the cabinet: p50", half.Gateways[0].Journey.P50, "ms", 0, false)
+		return nil
+	})
 }
 
-// overheads are the milliseconds between acceptance and delivery of every journey in the journal,
-// less the simulated latency, in order.
-func (l *lab) overheads() ([]float64, error) {
+// overheads are the milliseconds between acceptance and delivery of every journey in the journal
+// of a stopped gateway, less the simulated latency, in order.
+func (r *rig) overheads() ([]float64, error) {
+	c, err := LoadConfig(r.facts.Config)
+	if err != nil {
+		return nil, err
+	}
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: c.path(c.Data)})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
 	var added []float64
 	ctx := context.Background()
 	for _, shard := range []string{"north-kazakhstan", "zhambyl"} {
-		for cursor := ""; ; {
-			items, next, err := l.svc.store.List(ctx, journal.Query{Shard: shard, Cursor: cursor, Limit: 500})
+		if err := journal.Each(ctx, s, journal.Query{Shard: shard, Limit: 500}, func(it journal.Item) error {
+			full, err := s.Get(ctx, it.ID)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for _, it := range items {
-				if it.Service == "complaint" {
-					continue // it asks for no records
-				}
-				full, err := l.svc.store.Get(ctx, it.ID)
-				if err != nil {
-					return nil, err
-				}
-				var accepted, delivered time.Time
-				for _, e := range full.Events {
-					switch e.Kind {
-					case gateway.EventAccepted:
-						accepted = e.At
-					case gateway.EventDelivered:
-						delivered = e.At
-					}
-				}
-				if !accepted.IsZero() && !delivered.IsZero() {
-					added = append(added, float64((delivered.Sub(accepted)-simulated).Microseconds())/1000)
+			var accepted, delivered time.Time
+			for _, e := range full.Events {
+				switch e.Kind {
+				case gateway.EventAccepted:
+					accepted = e.At
+				case gateway.EventDelivered:
+					delivered = e.At
 				}
 			}
-			if cursor = next; cursor == "" {
-				break
+			if !accepted.IsZero() && !delivered.IsZero() {
+				added = append(added, float64((delivered.Sub(accepted)-simulated).Microseconds())/1000)
 			}
+			return nil
+		}); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(added)
 	return added, nil
 }
 
-func heap() float64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
+// benchMemory is ten minutes of journeys at a steady rate: the resident memory of the gateway's
+// process must not grow.
+func benchMemory(b *bench) error {
+	const rate = 40
+	long := 10 * time.Minute
+	if b.quick {
+		long = time.Minute
+	}
+	name, err := b.load(int(long.Seconds()*rate), housingAid)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(name)
+	return b.run(simulated, false, workers, func(r *rig) error {
+		type sample struct{ minute, mb float64 }
+		var samples []sample
+		done := make(chan struct{})
+		begin := time.Now()
+		go func() {
+			defer close(done)
+			for time.Since(begin) < long {
+				time.Sleep(time.Second)
+				samples = append(samples, sample{time.Since(begin).Minutes(), float64(r.gateway.spent().resident) / (1 << 20)})
+			}
+		}()
+		l, err := r.replay(name, replay.Config{Rate: rate, Follow: true})
+		if err := asExpected(l, err); err != nil {
+			return err
+		}
+		<-done
+		samples = samples[len(samples)/5:] // the rest is warm-up
+		var sx, sy, sxx, sxy float64
+		for _, s := range samples {
+			sx, sy, sxx, sxy = sx+s.minute, sy+s.mb, sxx+s.minute*s.minute, sxy+s.minute*s.mb
+		}
+		n := float64(len(samples))
+		b.add("resident memory during ten minutes of 40 journeys/s", sy/n, "MB", 0, false)
+		b.add("… its slope after the first two", (n*sxy-sx*sy)/(n*sxx-sx*sx), "MB/min", 1, false)
+		return nil
+	})
 }
 
-// benchStart measures start to ready, empty and with work left over.
+// benchStart measures start to ready, empty and with work left over by a kill.
 func benchStart(b *bench) error {
-	l, end, err := b.benchLab(0, false, nil)
-	if err != nil {
-		return err
-	}
-	defer end()
-	again := func() (time.Duration, error) {
-		if err := l.svc.Close(); err != nil {
-			return 0, err
-		}
-		c, err := LoadConfig(l.config)
-		if err != nil {
-			return 0, err
-		}
-		begin := time.Now()
-		if l.svc, err = start(c, l.clock.Now, l.log, func(s store) store { return idleStore{s} }); err != nil {
-			return 0, err
-		}
-		for time.Since(begin) < 30*time.Second {
-			resp, err := http.Get(l.admin + "/readyz")
-			if err == nil {
-				io.Copy(io.Discard, resp.Body) //nolint:errcheck // only the status counts
-				resp.Body.Close()
-				if resp.StatusCode == http.StatusOK {
-					return time.Since(begin), nil
-				}
-			}
-			time.Sleep(time.Millisecond)
-		}
-		return 0, errors.New("not ready within 30 s")
-	}
-	took, err := again()
-	if err != nil {
-		return err
-	}
-	b.add("start to ready, empty journal", took.Seconds(), "s", 1, false)
 	n := b.n(6000)
-	name, err := b.load(n)
+	name, err := b.load(n, housingAid)
 	if err != nil {
 		return err
 	}
-	if _, err := b.replay(l, name, replay.Config{}); err != nil {
+	r, err := b.newRig(0, nil)
+	if err != nil {
 		return err
 	}
-	if took, err = again(); err != nil {
+	defer r.close()
+	took, err := r.start(true)
+	if err != nil {
 		return err
 	}
-	b.add(fmt.Sprintf("recovery: start to ready with %d requests at work", n), took.Seconds(), "s", 1, false)
+	b.add("start of the process to ready, empty journal", took.Seconds(), "s", 1, false)
+	if err := asExpected(r.replay(name, replay.Config{})); err != nil {
+		return err
+	}
+	r.stop(true)
+	if took, err = r.start(true); err != nil {
+		return err
+	}
+	b.add("killed with 6,000 requests at work, start to ready", took.Seconds(), "s", 1, false)
 	return nil
 }

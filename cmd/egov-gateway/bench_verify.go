@@ -97,7 +97,7 @@ func benchVerification(b *bench) error {
 			if err != nil {
 				return err
 			}
-			b.add("… of what RSA and SHA-256 alone need", 100*(plain+sum)/own, "% at "+size.name, 0, true)
+			b.add("… of what RSA and SHA-256 alone need, "+size.name, 100*(plain+sum)/own, "%", 0, true)
 			theirs, err := each(round, func() error {
 				d := etree.NewDocument()
 				if err := d.ReadFromBytes(doc); err != nil {
@@ -239,6 +239,11 @@ func benchJournal(b *bench) error {
 	if err != nil {
 		return err
 	}
+	appends, err := appendsWithSync(filepath.Join(b.dir, "appends"), doc, b.n(1000))
+	if err != nil {
+		return err
+	}
+	b.add("the limit of one caller: appends with an fsync each", appends, "/s", 0, true)
 	for _, callers := range []int{1, 16, 128} {
 		dir, err := os.MkdirTemp(b.dir, "journal-")
 		if err != nil {
@@ -279,6 +284,27 @@ func benchJournal(b *bench) error {
 		}
 		os.RemoveAll(dir)
 		b.add(fmt.Sprintf("acceptances on disk, %d callers", callers), float64(n)/took.Seconds(), "/s", 0, true)
+		b.add(fmt.Sprintf("… times that limit, %d callers", callers), float64(n)/took.Seconds()/appends, "×", 0, true)
 	}
 	return nil
+}
+
+// appendsWithSync returns how often in a second doc can be appended to a file and synced.
+func appendsWithSync(name string, doc []byte, n int) (float64, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(name)
+	defer f.Close()
+	start := time.Now()
+	for range n {
+		if _, err := f.Write(doc); err != nil {
+			return 0, err
+		}
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(start).Seconds(), nil
 }

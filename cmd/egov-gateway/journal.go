@@ -239,30 +239,23 @@ func (c *journalRedriveCmd) Run(out streams) error {
 
 // parked selects the parked requests that the flags leave.
 func (c *journalRedriveCmd) parked(ctx context.Context, a operated) (ids []gateway.RequestID, err error) {
-	for cursor := ""; ; {
-		page, next, err := a.List(ctx, journal.Query{State: gateway.StateParked, Cursor: cursor, Limit: 500})
-		if err != nil {
-			return nil, err
+	err = journal.Each(ctx, a, journal.Query{State: gateway.StateParked, Limit: 500}, func(it journal.Item) error {
+		if c.Provider != "" && it.Provider != c.Provider {
+			return nil
 		}
-		for _, it := range page {
-			if c.Provider != "" && it.Provider != c.Provider {
-				continue
+		if c.Reason != "" {
+			full, err := a.Get(ctx, it.ID)
+			if err != nil {
+				return fmt.Errorf("%s: %w", it.ID, err)
 			}
-			if c.Reason != "" {
-				full, err := a.Get(ctx, it.ID)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", it.ID, err)
-				}
-				if string(cardOf(full).Reason) != c.Reason {
-					continue
-				}
+			if string(cardOf(full).Reason) != c.Reason {
+				return nil
 			}
-			ids = append(ids, it.ID)
 		}
-		if cursor = next; cursor == "" {
-			return ids, nil
-		}
-	}
+		ids = append(ids, it.ID)
+		return nil
+	})
+	return ids, err
 }
 
 type journalBackupCmd struct {
@@ -337,29 +330,22 @@ func (c *journalVerifyCmd) Run(out streams) error {
 
 // verifyDocuments reads every attached document that a request names.
 func verifyDocuments(ctx context.Context, a operated, copies *attachment.Store) (n int, faults []string, err error) {
-	for cursor := ""; ; {
-		items, next, err := a.List(ctx, journal.Query{Cursor: cursor, Limit: 500})
+	err = journal.Each(ctx, a, journal.Query{Limit: 500}, func(it journal.Item) error {
+		d, err := gateway.ReadDossier(it.Doc)
 		if err != nil {
-			return n, nil, err
+			faults = append(faults, fmt.Sprintf("%s: %v", it.ID, err))
+			return nil
 		}
-		for _, it := range items {
-			d, err := gateway.ReadDossier(it.Doc)
-			if err != nil {
-				faults = append(faults, fmt.Sprintf("%s: %v", it.ID, err))
-				continue
-			}
-			if it.State == gateway.StateErased {
-				continue
-			}
-			for _, doc := range d.Attachments {
-				n++
-				if _, err := copies.Get(it.ID, doc.SHA256); err != nil {
-					faults = append(faults, fmt.Sprintf("%s: document %s: %v", it.ID, doc.SHA256, err))
-				}
+		if it.State == gateway.StateErased {
+			return nil
+		}
+		for _, doc := range d.Attachments {
+			n++
+			if _, err := copies.Get(it.ID, doc.SHA256); err != nil {
+				faults = append(faults, fmt.Sprintf("%s: document %s: %v", it.ID, doc.SHA256, err))
 			}
 		}
-		if cursor = next; cursor == "" {
-			return n, faults, nil
-		}
-	}
+		return nil
+	})
+	return n, faults, err
 }

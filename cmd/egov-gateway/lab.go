@@ -93,34 +93,8 @@ func newLab(dir string, at time.Time, levels map[string]statesim.Level, log *slo
 }
 
 // newLabAs is newLab for a gateway with another key of the test PKI, under a clock that labs may share.
-func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (_ *lab, err error) {
-	l := &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), operator: secret(), viewer: secret(), keys: map[string]*xmlsig.Key{}}
-	if l.pki, err = testpki.Load(); err != nil {
-		return nil, err
-	}
-	simListener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	l.sim = "http://" + simListener.Addr().String()
-	doors, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	admin, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	l.base, l.admin = "http://"+doors, "http://"+admin
-	consoleAddress, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	l.console = "http://" + consoleAddress + "/console/"
-	if l.portal, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	tokens, err := l.writeConfig(doors, admin, consoleAddress)
+func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Level, log *slog.Logger, change ...func(*statesim.Config)) (*lab, error) {
+	l, ln, tokens, err := prepareLab(system, dir, clock, log)
 	if err != nil {
 		return nil, err
 	}
@@ -133,11 +107,32 @@ func newLabAs(system, dir string, clock *hopClock, levels map[string]statesim.Le
 	}
 	// The world's clocks agree with the lab's, but for the skew.
 	world := l.world.Handler()
-	l.serve(simListener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l.serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", l.clock.Now().Add(time.Duration(l.skew.Load())).UTC().Format(http.TimeFormat))
 		world.ServeHTTP(w, r)
 	}))
 	return l, nil
+}
+
+// prepareLab is a lab whose world is still to be served on ln; tokens are the providers'.
+func prepareLab(system, dir string, clock *hopClock, log *slog.Logger) (l *lab, ln net.Listener, tokens map[string]string, err error) {
+	l = &lab{system: system, dir: dir, clock: clock, log: log, token: secret(), password: secret(), operator: secret(), viewer: secret(), keys: map[string]*xmlsig.Key{}}
+	if l.pki, err = testpki.Load(); err != nil {
+		return nil, nil, nil, err
+	}
+	if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, nil, nil, err
+	}
+	l.sim = "http://" + ln.Addr().String()
+	var doors, admin, consoleAddress string
+	for _, address := range []*string{&doors, &admin, &consoleAddress, &l.portal} {
+		if *address, err = freeAddress(); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	l.base, l.admin, l.console = "http://"+doors, "http://"+admin, "http://"+consoleAddress+"/console/"
+	tokens, err = l.writeConfig(doors, admin, consoleAddress)
+	return l, ln, tokens, err
 }
 
 func freeAddress() (string, error) {

@@ -35,6 +35,7 @@ type cli struct {
 	Replay       replayCmd       `cmd:"" help:"Send a corpus to a running gateway and compare verdicts, reasons and outcomes. Exit 0 as expected, 1 not."`
 	Record       recordCmd       `cmd:"" help:"Run the gateway like serve, and record a corpus of requests like those that come: test identities in place of people, nothing personal in it."`
 	Bench        benchCmd        `cmd:"" help:"Measure this program on this machine and print the table of the README."`
+	BenchWorld   benchWorldCmd   `cmd:"" hidden:""`
 	Corpus       corpusCmd       `cmd:"" help:"Make and check corpora: signed documents with what must become of each. TEST ONLY."`
 	Passport     passportCmd     `cmd:"" help:"Work on service passports."`
 	Journal      journalCmd      `cmd:"" help:"Look at a gateway's journal, back it up, check it, set parked work going again."`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"regexp"
@@ -24,13 +25,16 @@ import (
 
 const metricsFile = "../../gateway/monitoring/METRICS.md"
 
-// everyFamily is what a gateway with every part switched on registers.
+// everyFamily is what gateways with every part switched on register; the parts that exclude each
+// other, or that no lab has, register beside the lab's gateway.
 func everyFamily(t *testing.T, l *lab) *catalogue {
 	t.Helper()
 	all := newCatalogue()
 	redis := &metrics{reg: newCatalogue()}
 	redis.sharedJournal(nil) // only described
-	for _, c := range []*catalogue{l.svc.metrics.reg, redis.reg} {
+	replayed := newCatalogue()
+	(&ClockConfig{Replay: true}).loudly(http.NotFoundHandler(), time.Now, slog.New(slog.DiscardHandler), replayed)
+	for _, c := range []*catalogue{l.svc.metrics.reg, redis.reg, replayed} {
 		for _, f := range c.own() {
 			all.families[f.name] = f
 		}

@@ -143,19 +143,12 @@ func (c *openCollector) count() *openCount {
 	n := &openCount{at: c.now(), requests: map[openRequest]int{}, steps: map[openStep]int{}, undelivered: map[string]time.Time{}}
 	start := time.Now()
 	for _, shard := range c.shards {
-		for _, state := range []gateway.State{gateway.StateAccepted, gateway.StateEnriched, gateway.StateDelivered, gateway.StateParked} {
-			for cursor := ""; ; {
-				items, next, err := c.store.List(ctx, journal.Query{Shard: shard, State: state, Cursor: cursor, Limit: countPage})
-				if err != nil {
-					n.err = err
-					return n
-				}
-				for _, it := range items {
-					n.add(shard, it)
-				}
-				if cursor = next; cursor == "" {
-					break
-				}
+		for _, state := range gateway.OpenStates {
+			if n.err = journal.Each(ctx, c.store, journal.Query{Shard: shard, State: state, Limit: countPage}, func(it journal.Item) error {
+				n.add(shard, it)
+				return nil
+			}); n.err != nil {
+				return n
 			}
 		}
 	}

@@ -12,12 +12,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
@@ -52,21 +52,18 @@ type Config struct {
 
 // A Cabinet is safe for concurrent use.
 type Cabinet struct {
-	c      Config
-	parser *jwt.Parser
-	pages  map[gateway.Language]*template.Template
-
-	streams chan struct{} // one token per live page
-	closing chan struct{}
-	closed  atomic.Bool
+	c        Config
+	parser   *jwt.Parser
+	pages    map[gateway.Language]*template.Template
+	language browser.LanguageChoice
+	news     *browser.Live
 }
+
+// MaxStreams bounds the live pages; beyond, a page looks for itself now and then.
+const MaxStreams = 500
 
 // Close ends the live pages' streams; everything else goes on.
-func (c *Cabinet) Close() {
-	if !c.closed.Swap(true) {
-		close(c.closing)
-	}
-}
+func (c *Cabinet) Close() { c.news.Close() }
 
 // New checks the configuration.
 func New(c Config) (*Cabinet, error) {
@@ -82,7 +79,7 @@ func New(c Config) (*Cabinet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	cab := &Cabinet{c: c, streams: make(chan struct{}, MaxStreams), closing: make(chan struct{}), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
+	cab := &Cabinet{c: c, language: browser.LanguageChoice{Cookie: "cabinet_language", Path: "/cabinet/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.TokenNow), jwt.WithLeeway(30*time.Second))}
 	var err error
 	if cab.pages, err = cab.templates(); err != nil {
@@ -102,8 +99,8 @@ func (c *Cabinet) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /cabinet/requests/{id}/way.svg", c.way)
 	mux.HandleFunc("GET /cabinet/requests/{id}/result", c.pageResult)
 	mux.HandleFunc("GET /cabinet/requests/{id}/live", c.live)
-	mux.HandleFunc("GET /cabinet/style.css", asset("assets/style.css", "text/css; charset=utf-8"))
-	mux.HandleFunc("GET /cabinet/live.js", asset("assets/live.js", "text/javascript; charset=utf-8"))
+	mux.HandleFunc("GET /cabinet/style.css", browser.Asset(style, browser.Style))
+	mux.HandleFunc("GET /cabinet/live.js", browser.Asset(browser.Script, browser.Code))
 	mux.HandleFunc("POST /cabinet/session", c.signIn)
 	mux.HandleFunc("POST /cabinet/sign-out", c.signOut)
 }

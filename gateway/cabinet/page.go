@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strconv"
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/diagram"
-	"egov-gateway/gateway/message"
 )
 
-//go:embed page.html assets
+//go:embed page.html
 var files embed.FS
 
-const languageCookie = "cabinet_language"
+//go:embed assets/style.css
+var style string
 
 // templates parses the pages once for each language, whose words the functions give.
 func (c *Cabinet) templates() (map[gateway.Language]*template.Template, error) {
@@ -56,28 +58,6 @@ type page struct {
 	SignedIn  bool
 }
 
-// language is what the address asks for, which is remembered, else what was remembered, else
-// what the browser prefers.
-func (c *Cabinet) language(w http.ResponseWriter, r *http.Request) gateway.Language {
-	if l := message.Negotiate(r.URL.Query().Get("lang"), ""); l != "" {
-		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: string(l), Path: "/cabinet/", MaxAge: 365 * 86400, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-		return l
-	}
-	if cookie, err := r.Cookie(languageCookie); err == nil {
-		if l := message.Negotiate(cookie.Value, ""); l != "" {
-			return l
-		}
-	}
-	return message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
-}
-
-func headers(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-}
-
 func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, l gateway.Language, status int, p page) {
 	p.Lang, p.Languages, p.Path, p.PortalURL = l, gateway.Languages, r.URL.Path, c.c.PortalURL
 	if r.Method != http.MethodGet || p.Refusal != "" {
@@ -89,7 +69,7 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, l gateway.Langu
 		return
 	}
 	h := w.Header()
-	headers(h)
+	browser.Headers(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", string(l))
 	w.WriteHeader(status)
@@ -110,7 +90,7 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		c.c.Log.Error("cabinet", "reason", string(reason), "error", err)
 	}
-	l := c.language(w, r)
+	l := c.language.Of(w, r)
 	c.render(w, r, l, status, page{Refusal: c.c.Texts.Reason(l, reason), SignedIn: reason != gateway.CitizenUnauthenticated})
 }
 
@@ -120,7 +100,7 @@ func (c *Cabinet) pageList(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	c.render(w, r, c.language(w, r), http.StatusOK, page{Cards: cards, Next: next, SignedIn: true})
+	c.render(w, r, c.language.Of(w, r), http.StatusOK, page{Cards: cards, Next: next, SignedIn: true})
 }
 
 func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +109,7 @@ func (c *Cabinet) pageRequest(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	l := c.language(w, r)
+	l := c.language.Of(w, r)
 	c.render(w, r, l, http.StatusOK, page{Case: c.view(l, k), Live: "/cabinet/requests/" + string(k.ID) + "/live", SignedIn: true})
 }
 
@@ -146,7 +126,7 @@ func (c *Cabinet) pageResult(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	l := c.language(w, r)
+	l := c.language.Of(w, r)
 	c.render(w, r, l, http.StatusOK, page{Case: c.view(l, k), Print: true, SignedIn: true})
 }
 
@@ -157,27 +137,24 @@ func (c *Cabinet) way(w http.ResponseWriter, r *http.Request) {
 		c.c.Problem(w, r, err)
 		return
 	}
-	l := c.language(w, r)
+	l := c.language.Of(w, r)
 	way := diagram.Way{Marks: diagram.Marks(k.State, k.Decision != nil), Notes: map[string][]string{}, Text: func(key string) string { return c.c.Texts.Text(l, key) }}
 	for node, at := range diagram.Times(k.source, k.events) {
 		way.Notes[node] = []string{c.c.Texts.DateTime(l, at)}
 	}
 	h := w.Header()
-	headers(h)
+	browser.Headers(h)
 	h.Set("Content-Type", "image/svg+xml; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.Write([]byte(diagram.Draw(way))) //nolint:errcheck // the client may be gone
 }
 
-func asset(file, kind string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		b, _ := files.ReadFile(file)
-		h := w.Header()
-		headers(h)
-		h.Set("Content-Type", kind)
-		h.Set("Cache-Control", "public, max-age=300")
-		w.Write(b) //nolint:errcheck // the client may be gone
-	}
+// live tells the page of one request that it changed.
+func (c *Cabinet) live(w http.ResponseWriter, r *http.Request) {
+	c.news.Serve(w, r, func() (string, bool) {
+		it, err := c.item(r)
+		return strconv.FormatInt(it.Version, 10), err == nil
+	})
 }
 
 // signIn takes the portal's token from a form, so that it stands in no address, and keeps it

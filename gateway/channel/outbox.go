@@ -249,18 +249,14 @@ func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQu
 			chosen = append(chosen, it)
 		}
 	}
-	for cursor := ""; q.ID == ""; {
-		page, next, err := o.journal.List(ctx, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Cursor: cursor, Limit: 200})
-		if err != nil {
-			return nil, err
-		}
-		for _, it := range page {
+	if q.ID == "" {
+		if err := journal.Each(ctx, o.journal, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Limit: 200}, func(it journal.Item) error {
 			if o.fits(it, q) {
 				chosen = append(chosen, it)
 			}
-		}
-		if cursor = next; next == "" {
-			break
+			return nil
+		}); err != nil {
+			return nil, err
 		}
 	}
 	slices.Reverse(chosen) // the journal lists the newest first

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
@@ -139,9 +140,8 @@ type Console struct {
 	forgery  *http.CrossOriginProtection
 	late     atomic.Pointer[lateness]
 	counted  counted
-	streams  chan struct{} // one token per live stream
-	closing  chan struct{}
-	closed   atomic.Bool
+	language browser.LanguageChoice
+	news     *browser.Live
 }
 
 // MaxStreams bounds the live pages; beyond, pages are fresh when they are loaded.
@@ -175,7 +175,8 @@ func New(c Config) (*Console, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	con := &Console{c: c, sessions: newSessions(c.Steady), forgery: http.NewCrossOriginProtection(), streams: make(chan struct{}, MaxStreams), closing: make(chan struct{})}
+	con := &Console{c: c, sessions: newSessions(c.Steady), forgery: http.NewCrossOriginProtection(),
+		language: browser.LanguageChoice{Cookie: "console_language", Path: "/console/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams)}
 	con.late.Store(&lateness{})
 	if c.OIDC != nil {
 		door, err := newOIDCDoor(*c.OIDC, c.Now)
@@ -192,11 +193,7 @@ func New(c Config) (*Console, error) {
 }
 
 // Close ends the live streams; pages go on.
-func (c *Console) Close() {
-	if !c.closed.Swap(true) {
-		close(c.closing)
-	}
-}
+func (c *Console) Close() { c.news.Close() }
 
 // Register adds the console's routes to mux.
 func (c *Console) Register(mux *http.ServeMux) {
@@ -221,8 +218,8 @@ func (c *Console) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /console/oidc", c.startOIDC)
 	mux.HandleFunc("GET /console/oidc/callback", c.endOIDC)
 	mux.HandleFunc("POST /console/sign-out", c.signOut)
-	mux.HandleFunc("GET /console/console.css", asset("assets/console.css", "text/css; charset=utf-8"))
-	mux.HandleFunc("GET /console/live.js", asset("assets/live.js", "text/javascript; charset=utf-8"))
+	mux.HandleFunc("GET /console/console.css", browser.Asset(style, browser.Style))
+	mux.HandleFunc("GET /console/live.js", browser.Asset(browser.Script, browser.Code))
 }
 
 // A visit is one request of a signed-in operator.
@@ -236,7 +233,7 @@ type visit struct {
 // seen serves a page to a signed-in operator.
 func (c *Console) seen(page func(v visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v := visit{w: w, r: r, lang: c.language(w, r)}
+		v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 		var err error
 		if v.session, err = c.session(w, r); err != nil {
 			if r.Header.Get("X-Live") != "" {

@@ -24,9 +24,6 @@ const (
 	MaxLate = 200
 )
 
-// open are the states in which a limit runs.
-var open = []gateway.State{gateway.StateAccepted, gateway.StateEnriched, gateway.StateDelivered, gateway.StateParked}
-
 // lateness is what one walk found.
 type lateness struct {
 	At     time.Time // of its end, zero before the first
@@ -62,19 +59,13 @@ func (c *Console) Watch(ctx context.Context) error {
 	for _, shard := range c.c.Shards {
 		s := &lateShard{}
 		found.Shards[shard] = s
-		for _, state := range open {
-			for cursor := ""; ; {
-				items, next, err := c.c.Journal.List(ctx, journal.Query{Shard: shard, State: state, Cursor: cursor, Limit: watchPage})
-				if err != nil {
-					return err
-				}
+		for _, state := range gateway.OpenStates {
+			if err := journal.Each(ctx, c.c.Journal, journal.Query{Shard: shard, State: state, Limit: watchPage}, func(it journal.Item) error {
 				now := c.c.Now()
-				for _, it := range items {
-					s.add(rowOf(it, now), now)
-				}
-				if cursor = next; cursor == "" {
-					break
-				}
+				s.add(rowOf(it, now), now)
+				return nil
+			}); err != nil {
+				return err
 			}
 		}
 		s.trim()

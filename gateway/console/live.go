@@ -5,63 +5,19 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"egov-gateway/gateway"
 )
 
-// How a live page looks for news. A stream ends after streamLife and the browser opens the
-// next one: so no connection outlives its session for long.
-const (
-	streamLife = 50 * time.Second
-	streamPace = time.Second
-)
-
-// live tells a page that what it shows has changed. It says nothing else: the page loads itself anew.
+// live tells a page that what it shows has changed.
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	s, err := c.session(w, r)
 	if err != nil {
 		w.WriteHeader(http.StatusNoContent) // the browser stops asking
 		return
 	}
-	select {
-	case c.streams <- struct{}{}:
-		defer func() { <-c.streams }()
-	default:
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	h := w.Header()
-	headers(h)
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	out := http.NewResponseController(w)
-	fmt.Fprint(w, "retry: 2000\n\n")
-	out.Flush() //nolint:errcheck // the client may be gone
-	end := time.After(streamLife)
-	pace := time.NewTicker(streamPace)
-	defer pace.Stop()
 	what := r.URL.Query().Get("of")
-	last := c.mark(r, s, what)
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case <-c.closing:
-			return
-		case <-end:
-			return
-		case <-pace.C:
-		}
-		now := c.mark(r, s, what)
-		if now == last {
-			continue
-		}
-		last = now
-		if _, err := fmt.Fprint(w, "event: changed\ndata: {}\n\n"); err != nil {
-			return
-		}
-		out.Flush() //nolint:errcheck // the client may be gone
-	}
+	c.news.Serve(w, r, func() (string, bool) { return c.mark(r, s, what), true })
 }
 
 // mark is another one whenever what a page shows may have changed.

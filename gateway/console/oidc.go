@@ -147,7 +147,7 @@ func (d *oidcDoor) end(ctx context.Context, state, code string) (string, error) 
 }
 
 func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
-	v := visit{w: w, r: r, lang: c.language(w, r)}
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	if c.oidc == nil {
 		c.refuse(v, gateway.Errorf(gateway.NotFound, "there is no such sign-in"))
 		return
@@ -164,7 +164,7 @@ func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
-	v := visit{w: w, r: r, lang: c.language(w, r)}
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	q := r.URL.Query()
 	cookie, err := r.Cookie(stateCookie)
 	if c.oidc == nil || err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(q.Get("state"))) != 1 {

@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"egov-gateway/gateway"
-	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/browser"
 )
 
-//go:embed pages assets
+//go:embed pages
 var files embed.FS
 
-const languageCookie = "console_language"
+//go:embed assets/console.css
+var style string
 
 // Paths lists the pages of the menu; catalogues have a title for each.
 var Paths = []string{"regions", "requests", "parked", "deadlines", "systems", "revocation", "certificates", "refusals", "actions"}
@@ -161,28 +163,6 @@ func (c *Console) distance(l gateway.Language, at time.Time) string {
 	return c.c.Texts.Text(l, "console.ago", c.span(l, d))
 }
 
-// language is what the address asks for, which is remembered, else what was remembered, else
-// what the browser prefers.
-func (c *Console) language(w http.ResponseWriter, r *http.Request) gateway.Language {
-	if l := message.Negotiate(r.URL.Query().Get("lang"), ""); l != "" {
-		http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: string(l), Path: "/console/", MaxAge: 365 * 86400, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-		return l
-	}
-	if cookie, err := r.Cookie(languageCookie); err == nil {
-		if l := message.Negotiate(cookie.Value, ""); l != "" {
-			return l
-		}
-	}
-	return message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
-}
-
-func headers(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-}
-
 func (c *Console) render(v visit, status int, p page) {
 	p.Lang, p.Languages, p.At = v.lang, gateway.Languages, c.c.Now()
 	q := v.r.URL.Query()
@@ -197,6 +177,9 @@ func (c *Console) render(v visit, status int, p page) {
 	}
 	if v.session != nil {
 		p.Operator, p.CSRF, p.Menu = v.operator.Name, v.csrf, Paths
+	}
+	if p.Live != "" {
+		p.Live = "/console/live?" + url.Values{"of": {p.Live}}.Encode()
 	}
 	if p.Title == "" {
 		p.Title = c.c.Texts.Text(v.lang, "console.page."+strings.ReplaceAll(p.Name, "-", "_"))
@@ -216,7 +199,7 @@ func (c *Console) render(v visit, status int, p page) {
 		return
 	}
 	h := v.w.Header()
-	headers(h)
+	browser.Headers(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", string(v.lang))
 	v.w.WriteHeader(status)
@@ -238,15 +221,4 @@ func (c *Console) refuse(v visit, err error) {
 		c.c.Log.Error("console", "reason", string(reason), "error", err)
 	}
 	c.render(v, status, page{Name: "refusal", Data: reason})
-}
-
-func asset(file, kind string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		b, _ := files.ReadFile(file)
-		h := w.Header()
-		headers(h)
-		h.Set("Content-Type", kind)
-		h.Set("Cache-Control", "public, max-age=300")
-		w.Write(b) //nolint:errcheck // the client may be gone
-	}
 }

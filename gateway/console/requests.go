@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/diagram"
 	"egov-gateway/gateway/journal"
 )
@@ -229,9 +230,9 @@ func (c *Console) request(v visit) error {
 
 // way draws the request on the decree's diagram (R22).
 func (c *Console) way(w http.ResponseWriter, r *http.Request) {
-	v := visit{w: w, r: r, lang: c.language(w, r)}
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	h := w.Header()
-	headers(h)
+	browser.Headers(h)
 	var err error
 	if v.session, err = c.session(w, r); err != nil {
 		http.Error(w, "sign in", http.StatusUnauthorized)

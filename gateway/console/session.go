@@ -154,7 +154,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, o *Operator, cer
 
 // signInWithToken is for demonstrations: TEST ONLY.
 func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
-	v := visit{w: w, r: r, lang: c.language(w, r)}
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	if err := c.forgery.Check(r); err != nil {
 		c.refuse(v, gateway.Errorf(gateway.FormForged, "the sign-in comes from another site"))
@@ -202,7 +202,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
-	v := visit{w: w, r: r, lang: c.language(w, r)}
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	if s, err := c.session(w, r); err == nil && s != nil {
 		http.Redirect(w, r, "/console/", http.StatusSeeOther)
 		return

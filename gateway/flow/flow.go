@@ -216,7 +216,7 @@ func (f *Flow) tell(ctx context.Context, w *work) error {
 // What is there is kept; a mandatory record that is missing is waited for.
 func (f *Flow) enrich(ctx context.Context, w *work) error {
 	if f.c.Provider.Relayed(w.item.Provider) {
-		w.out.State, w.out.Wake = gateway.StateEnriched, w.now // the region's gateway asks its own sources
+		f.ready(ctx, w) // the region's gateway asks its own sources
 		return nil
 	}
 	signed, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest)
@@ -263,8 +263,25 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 		return nil
 	}
 	w.event(gateway.Event{Kind: gateway.EventEnriched})
-	w.out.State, w.out.Wake = gateway.StateEnriched, w.now
+	f.ready(ctx, w)
 	return nil
+}
+
+// ready ends the step of the records. The delivery is packed at once, while they are at hand, and
+// becomes durable with them; what keeps it from being packed is for dispatch to say.
+func (f *Flow) ready(ctx context.Context, w *work) {
+	w.out.State, w.out.Wake = gateway.StateEnriched, w.now
+	if delivery, err := f.pack(ctx, w); err == nil {
+		w.keep(gateway.BodyDelivery, delivery)
+	}
+}
+
+// body is what this step keeps, or the journal has.
+func (f *Flow) body(ctx context.Context, w *work, name string) ([]byte, error) {
+	if b, ok := w.out.Bodies[name]; ok {
+		return b, nil
+	}
+	return f.c.Journal.Body(ctx, w.item.ID, name)
 }
 
 func factBody(person string, k gateway.RecordKind) string {
@@ -351,13 +368,13 @@ func (f *Flow) dispatch(ctx context.Context, w *work) error {
 	if err := f.c.Provider.Send(ctx, w.item.Provider, w.item.ID, delivery); err != nil {
 		return err
 	}
+	w.event(gateway.Event{At: f.c.Now().UTC(), Kind: gateway.EventDelivered, Subject: w.item.Provider})
 	if f.c.Notifier != nil {
 		n := Notice{ID: w.item.ID, State: gateway.StateDelivered, At: w.now, Door: w.dossier.Door, Service: w.item.Service}
 		if err := f.c.Notifier.Notify(ctx, w.item.Portal, w.item.ID, n); err != nil {
 			return err
 		}
 	}
-	w.event(gateway.Event{Kind: gateway.EventDelivered, Subject: w.item.Provider})
 	w.out.State = gateway.StateDelivered
 	w.out.Wake = w.nextDeadline()
 	return nil
@@ -366,7 +383,7 @@ func (f *Flow) dispatch(ctx context.Context, w *work) error {
 func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 	p := dispatch.Parcel{Item: w.item, Dossier: w.dossier, Attachments: map[string][]byte{}}
 	var err error
-	if p.Request, err = f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest); err != nil {
+	if p.Request, err = f.body(ctx, w, gateway.BodyRequest); err != nil {
 		return nil, err
 	}
 	if f.c.Provider.Relayed(w.item.Provider) {
@@ -375,7 +392,7 @@ func (f *Flow) pack(ctx context.Context, w *work) ([]byte, error) {
 	for _, n := range w.dossier.Records {
 		fact := gateway.Fact{Kind: n.Kind, Person: n.Person, Source: n.Source, Status: n.Status, ObservedAt: n.ObservedAt, MessageID: n.MessageID, Reason: n.Reason}
 		if n.Status == gateway.FactFound {
-			if fact.Data, err = f.c.Journal.Body(ctx, w.item.ID, factBody(n.Person, n.Kind)); err != nil {
+			if fact.Data, err = f.body(ctx, w, factBody(n.Person, n.Kind)); err != nil {
 				return nil, err
 			}
 		}

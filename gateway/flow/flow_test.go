@@ -287,6 +287,24 @@ func TestWhichRecordsAreWaitedFor(t *testing.T) {
 	}
 }
 
+// The delivery becomes durable together with the records that are in it: after one write, and
+// though the next one fails, the provider has it.
+func TestTheDeliveryIsPackedWithTheRecords(t *testing.T) {
+	r := newRig(t)
+	r.store.FailNth("Advance", 1, journaltest.Before)
+	id := r.accept(t, 1)
+	for range 500 {
+		r.provider.mu.Lock()
+		sent := len(r.provider.got[id])
+		r.provider.mu.Unlock()
+		if sent > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the provider has nothing after one write")
+}
+
 // A result that overtakes the acknowledgement of its own delivery ends the way all the same.
 func TestAResultBeforeTheDeliveryIsRecorded(t *testing.T) {
 	r := newRig(t)

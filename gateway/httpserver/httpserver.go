@@ -133,12 +133,16 @@ func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) htt
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			p := recover()
+			begun := rec.status != 0
 			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the documented sentinel
 				log.Error("panic in a handler", "http_request", id, "route", r.Pattern, "stack", string(debug.Stack()))
-				if rec.status == 0 {
+				if !begun {
 					rec.Header().Set("Retry-After", "5")
 					http.Error(rec, `{"reason":"internal"}`, http.StatusServiceUnavailable)
 				}
+			}
+			if p == nil && !begun {
+				rec.status = http.StatusOK // what net/http answers for a handler that says nothing
 			}
 			took := time.Since(start)
 			route := r.Pattern
@@ -147,6 +151,9 @@ func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) htt
 			}
 			requests.WithLabelValues(route, strconv.Itoa(rec.status)).Observe(took.Seconds())
 			log.Info("http", "http_request", id, "method", r.Method, "route", route, "status", rec.status, "bytes", rec.size, "seconds", took.Seconds())
+			if p != nil && (begun || p == http.ErrAbortHandler) { //nolint:errorlint // the documented sentinel
+				panic(http.ErrAbortHandler) // breaks the connection, so that half an answer is not taken for all of it
+			}
 		}()
 		next.ServeHTTP(rec, r)
 	})

@@ -41,7 +41,13 @@ func (d *Desk) Register(mux *http.ServeMux) {
 }
 
 func (d *Desk) problem(w http.ResponseWriter, r *http.Request, err error) {
-	WriteProblem(w, r, d.c.Texts, err)
+	busy, ok := d.busy[gateway.ReasonOf(err)]
+	if !ok {
+		WriteProblem(w, r, d.c.Texts, err)
+		return
+	}
+	lang := problemHeader(w, r, HTTPStatus(gateway.ReasonOf(err)))
+	w.Write(busy[lang]) //nolint:errcheck // the client may be gone
 }
 
 func (d *Desk) wrongMethod(allow string) http.HandlerFunc {
@@ -92,6 +98,10 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	}
 	asXML, err := wantsXML(r)
 	if err != nil {
+		refuse(err)
+		return
+	}
+	if err := d.gate.room(portal, d.c.Now()); err != nil {
 		refuse(err)
 		return
 	}

@@ -7,9 +7,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -94,6 +96,11 @@ type Desk struct {
 	c       Config
 	gate    *gate
 	portals atomic.Pointer[[]Portal]
+	// processors holds a token for each computation under way: half of the processors, so that the
+	// other half is there for those who only wait, write or are sent away.
+	processors chan struct{}
+	// busy are the answers to who is sent away, by reason and language: they must cost nothing.
+	busy map[gateway.Reason]map[gateway.Language][]byte
 }
 
 // New checks the configuration.
@@ -121,7 +128,16 @@ func New(c Config) (*Desk, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
-	d := &Desk{c: c, gate: newGate(c.Concurrent, c.InFlight)}
+	d := &Desk{c: c, gate: newGate(c.Concurrent, c.InFlight), processors: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), busy: map[gateway.Reason]map[gateway.Language][]byte{}}
+	for _, reason := range []gateway.Reason{gateway.Overload, gateway.PortalLimit} {
+		d.busy[reason] = map[gateway.Language][]byte{}
+		for _, lang := range gateway.Languages {
+			var err error
+			if d.busy[reason][lang], err = json.Marshal(ProblemOf(c.Texts, lang, gateway.Errorf(reason, ""))); err != nil {
+				return nil, err
+			}
+		}
+	}
 	d.SetPortals(c.Portals)
 	return d, nil
 }
@@ -258,8 +274,10 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 	if len(a.doc) == 0 {
 		return nil, a.refuse(gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected"))
 	}
-	var err error
-	if a.opened, err = a.c.Verifier.Open(a.doc, a.c.MaxDocument); err != nil {
+	if err := a.compute(func() (err error) {
+		a.opened, err = a.c.Verifier.Open(a.doc, a.c.MaxDocument)
+		return err
+	}); err != nil {
 		a.outcome = verification.SignatureFailed(err, a.now)
 		return nil, a.refuse(err)
 	}
@@ -430,8 +448,11 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 		Door: a.door, Trace: tracing.Parent(ctx), Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
-	receipt, err := a.receipt(id, dossier, a.route)
-	if err != nil {
+	var receipt []byte
+	if err := a.compute(func() (err error) {
+		receipt, err = a.receipt(id, dossier, a.route)
+		return err
+	}); err != nil {
 		return nil, a.refuse(gateway.Errorf(gateway.ConfigInvalid, "sign the receipt: %w", err))
 	}
 	bodies := map[string][]byte{gateway.BodyRequest: a.doc, gateway.BodyReceipt: receipt}

@@ -106,20 +106,25 @@ func ProblemOf(texts *message.Catalogue, lang gateway.Language, err error) Probl
 
 // WriteProblem answers with err as a problem document in the language of the request.
 func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalogue, err error) {
+	lang := problemHeader(w, r, HTTPStatus(gateway.ReasonOf(err)))
+	json.NewEncoder(w).Encode(ProblemOf(texts, lang, err)) //nolint:errcheck // the client may be gone
+}
+
+// problemHeader writes all of a problem document's answer but its body, whose language it returns.
+func problemHeader(w http.ResponseWriter, r *http.Request, status int) gateway.Language {
 	lang := message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
-	p := ProblemOf(texts, lang, err)
 	h := w.Header()
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.Itoa(int(RetryAfter/time.Second)))
 	}
-	if p.Status == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="egov-gateway"`)
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Language", string(lang))
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p) //nolint:errcheck // the client may be gone
+	w.WriteHeader(status)
+	return lang
 }
 
 // publicDetail is the cause for a client's mistake; our own troubles stay in the log.

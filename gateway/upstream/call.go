@@ -82,7 +82,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 
 	b := c.breaker(u.Host)
 	for {
-		if !b.TryAcquirePermit() {
+		if b != nil && !b.TryAcquirePermit() {
 			o.Open = true
 			if err != nil {
 				return Response{}, c.fail(call, err)
@@ -93,7 +93,7 @@ func (c *Client) do(ctx context.Context, r Request, o *Observation) (Response, e
 		var resp Response
 		resp, err = c.attempt(ctx, r)
 		record(b, err)
-		o.Status, o.Open = resp.Status, b.IsOpen()
+		o.Status, o.Open = resp.Status, b != nil && b.IsOpen()
 		o.Date, _ = http.ParseTime(resp.Header.Get("Date"))
 		if err == nil {
 			return resp, nil
@@ -162,6 +162,7 @@ func retryAfter(h http.Header) time.Duration {
 // except that a trial call was not answered.
 func record(b circuitbreaker.CircuitBreaker[any], err error) {
 	switch {
+	case b == nil:
 	case err == nil, errors.Is(err, resty.ErrResponseBodyTooLarge):
 		b.RecordSuccess()
 	case errors.Is(err, context.Canceled) && b.IsClosed():

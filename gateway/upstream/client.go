@@ -75,6 +75,8 @@ type Config struct {
 	MaxConcurrent uint
 	// BreakerFailures in a row open the breaker of a host. 0 means [DefaultBreakerFailures].
 	BreakerFailures uint
+	// NoBreaker asks a host however often it failed: for callers that spare it themselves.
+	NoBreaker bool
 	// BreakerDelay is how long it stays open. 0 means [DefaultBreakerDelay].
 	BreakerDelay time.Duration
 
@@ -170,8 +172,11 @@ func New(c Config) (*Client, error) {
 // Close drops idle connections. Calls under way go on.
 func (c *Client) Close() { c.idle() }
 
-// breaker returns the breaker of a host; hosts come from the configuration, so there are few.
+// breaker returns the breaker of a host, nil for none; hosts come from the configuration, so there are few.
 func (c *Client) breaker(host string) circuitbreaker.CircuitBreaker[any] {
+	if c.c.NoBreaker {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, ok := c.breakers[host]

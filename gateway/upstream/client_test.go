@@ -201,6 +201,19 @@ func TestBreakerLeavesAFailingHostAlone(t *testing.T) {
 	}
 }
 
+func TestWithoutABreakerAHostIsAskedHoweverOftenItFailed(t *testing.T) {
+	url, calls := server(t, status(503))
+	c := client(t, func(c *upstream.Config) { c.Retries, c.BreakerFailures, c.NoBreaker = -1, 1, true })
+	for range 10 {
+		if _, err := c.Do(t.Context(), upstream.Request{URL: url, Idempotent: true}); gateway.ReasonOf(err) != gateway.SourceUnavailable {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if n := calls.Load(); n != 10 {
+		t.Errorf("%d of 10 calls reached the host", n)
+	}
+}
+
 func TestBulkheadBoundsCallsUnderWay(t *testing.T) {
 	var now, most atomic.Int32
 	url, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -2,6 +2,7 @@ package xmlsig
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"strings"
 
@@ -58,19 +59,22 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum, err := t.sum(limits, m.hash, false)
-	if err != nil {
+	if t.digestValue, err = t.reference(d, limits, m.hash); err != nil {
 		return nil, err
 	}
-	t.digestValue = sum
-	if sum, err = t.sum(limits, m.hash, true); err != nil {
+	sum, err := t.info(d, limits, m.hash)
+	if err != nil {
 		return nil, err
 	}
 	if t.signatureValue, err = k.sign(m, sum); err != nil {
 		return nil, gateway.Errorf(gateway.Internal, "sign: %w", err)
 	}
 	out := t.build()
-	s, err := Verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004})
+	var known *own
+	if o.Profile == ProfileDocument {
+		known = &own{t.contentSHA256, t.digestValue}
+	}
+	s, err := verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004}, known)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +93,7 @@ type template struct {
 	cert           []byte
 
 	digestValue, signatureValue []byte
+	contentSHA256               [sha256.Size]byte // of what digestValue is the digest of, but for a Body
 }
 
 // enveloped puts the signature before the end tag of the root element.
@@ -116,37 +121,67 @@ func inside(d *Document, n int32) (before, after []byte) {
 	return before, append(after, d.src[tok.end:]...)
 }
 
-// sum digests what the reference names or, with info, the SignedInfo of the document as built so far.
-func (t *template) sum(l Limits, hash trust.Hash, info bool) ([]byte, error) {
+// reference digests what the reference names. Of an enveloped signature that is the document as
+// it was without it; the Body of a message is only there once the template is built.
+func (t *template) reference(d *Document, l Limits, hash trust.Hash) ([]byte, error) {
 	h := hash.New()
 	if h == nil {
 		return nil, gateway.Errorf(gateway.SignatureAlgorithm, "this build cannot compute the digest of %s", t.method)
 	}
-	d, err := Scan(t.build(), l)
+	if !t.body {
+		v := verifier{d: d}
+		content := sha256.New()
+		v.c.document(d, c14n{kind: inclusive10}, nil, h, content)
+		content.Sum(t.contentSHA256[:0])
+		return h.Sum(nil), nil
+	}
+	built, err := Scan(t.build(), l)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Release()
-	v := verifier{d: d}
-	own := v.signatures()[t.signature]
-	switch {
-	case info:
-		var buf [3]int32
-		kids, err := v.children(own, buf[:0])
-		if err != nil {
-			return nil, err
-		}
-		v.c.subtree(d, kids[0], c14n{kind: t.infoC14N()}, h, nil)
-	case t.body:
-		body, _, err := v.envelope()
-		if err != nil {
-			return nil, err
-		}
-		v.c.subtree(d, body, c14n{kind: exclusive}, h, nil)
-	default:
-		v.c.document(d, c14n{kind: inclusive10}, []int32{own}, h, nil)
+	defer built.Release()
+	v := verifier{d: built}
+	body, _, err := v.envelope()
+	if err != nil {
+		return nil, err
 	}
+	v.c.subtree(built, body, c14n{kind: exclusive}, h, nil)
 	return h.Sum(nil), nil
+}
+
+// info digests the SignedInfo. Canonical, it carries what it inherits from the elements around it:
+// of an enveloped signature that is the root's start tag, whatever else the document holds.
+func (t *template) info(d *Document, l Limits, hash trust.Hash) ([]byte, error) {
+	around := *t
+	if !t.body {
+		around.before, around.after = shell(d)
+		around.signature = 0
+	}
+	built, err := Scan(around.build(), l)
+	if err != nil {
+		return nil, err
+	}
+	defer built.Release()
+	v := verifier{d: built}
+	var buf [3]int32
+	kids, err := v.children(v.signatures()[around.signature], buf[:0])
+	if err != nil {
+		return nil, err
+	}
+	h := hash.New()
+	v.c.subtree(built, kids[0], c14n{kind: t.infoC14N()}, h, nil)
+	return h.Sum(nil), nil
+}
+
+// shell is the root element without its content.
+func shell(d *Document) (start, end []byte) {
+	e := &d.tape.elements[0]
+	tok := d.tape.tokens[e.first]
+	start = bytes.Clone(d.src[tok.pos:tok.end])
+	if e.last == e.first {
+		start = append(start[:len(start)-2], '>')
+	}
+	return start, []byte("</" + string(d.src[e.name:e.stop]) + ">")
 }
 
 func (t *template) infoC14N() c14nKind {

@@ -77,15 +77,25 @@ func (s *Signed) Release() { s.doc.Release() }
 // doc must not change while the result is used. The error carries one of the
 // gateway.Document* and gateway.Signature* reasons, [gateway.DigestMismatch], or the reason of
 // a certificate that cannot be read.
-func Verify(doc []byte, o Options) (*Signed, error) {
+func Verify(doc []byte, o Options) (*Signed, error) { return verify(doc, o, nil) }
+
+// own is the content that [Sign] has just digested: the same canonical bytes, as their SHA-256
+// tells, have the same digest.
+type own struct {
+	sha256 [sha256.Size]byte
+	digest []byte
+}
+
+// verify is Verify; with known, a single signature's content need not be digested again.
+func verify(doc []byte, o Options, known *own) (*Signed, error) {
 	s := new(Signed)
 	if err := s.doc.scan(doc, o.Limits); err != nil {
 		return nil, err
 	}
 	v := verifiers.Get().(*verifier)
-	v.d, v.o = &s.doc, o
+	v.d, v.o, v.own = &s.doc, o, known
 	err := v.profile(s)
-	v.d, v.o = nil, Options{}
+	v.d, v.o, v.own = nil, Options{}, nil
 	verifiers.Put(v)
 	if err != nil {
 		s.doc.Release()
@@ -112,6 +122,7 @@ func (v *verifier) profile(s *Signed) error {
 type verifier struct {
 	d       *Document
 	o       Options
+	own     *own // for [Sign] alone
 	c       canonicalizer
 	hashes  [trust.GOST94 + 1]hash.Hash
 	text    []byte
@@ -242,22 +253,11 @@ func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, cano
 	if cert.Key.Kind() != p.method.kind {
 		return v.fail(gateway.SignatureKeyMismatch, p.self, "the certificate's key is not of the kind that the signature method names")
 	}
-	h := v.hash(p.digest)
-	if p.digest == trust.SHA256 {
-		canonical(h, nil)
-	} else {
-		content := v.hash(trust.SHA256)
-		canonical(h, content)
-		content.Sum(v.content[:0])
-	}
-	v.sum = h.Sum(v.sum[:0])
-	if p.digest == trust.SHA256 {
-		copy(v.content[:], v.sum)
-	}
+	v.digestContent(p.digest, canonical)
 	if subtle.ConstantTimeCompare(v.sum, v.digest) != 1 {
 		return v.fail(gateway.DigestMismatch, p.reference, "the digest of the signed content is not the stated one")
 	}
-	h = v.hash(p.method.hash)
+	h := v.hash(p.method.hash)
 	v.c.subtree(v.d, p.info, p.infoC14N, h, nil)
 	v.sum = h.Sum(v.sum[:0])
 	if err := cert.Key.VerifyDigest(p.method.hash, v.sum, v.value); err != nil {
@@ -265,4 +265,27 @@ func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, cano
 	}
 	*out = Signature{Certificate: cert, Algorithm: p.algorithm, KeyKind: p.method.kind}
 	return nil
+}
+
+// digestContent computes sum and content.
+func (v *verifier) digestContent(by trust.Hash, canonical func(w, also io.Writer)) {
+	content := v.hash(trust.SHA256)
+	if by == trust.SHA256 {
+		canonical(content, nil)
+		content.Sum(v.content[:0])
+		v.sum = append(v.sum[:0], v.content[:]...)
+		return
+	}
+	if v.own != nil {
+		canonical(content, nil)
+		if content.Sum(v.content[:0]); v.content == v.own.sha256 {
+			v.sum = append(v.sum[:0], v.own.digest...)
+			return
+		}
+		content.Reset()
+	}
+	h := v.hash(by)
+	canonical(h, content)
+	content.Sum(v.content[:0])
+	v.sum = h.Sum(v.sum[:0])
 }

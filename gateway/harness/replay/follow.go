@@ -112,6 +112,9 @@ func (f *follower) work() {
 			case <-f.ctx.Done():
 			}
 		}
+		if f.ctx.Err() != nil && kind == "" {
+			continue // nobody waited for it long enough
+		}
 		f.r.report.outcome(x.target, x.e, kind, ground, time.Since(x.sent), err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +76,7 @@ type run struct {
 }
 
 // Run replays. The error is that of the corpus, or of ctx; what gateways do wrong is in the report.
+// When ctx ends, it returns at once with what was answered until then.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Corpus == nil || len(c.Targets) < 1 || len(c.Targets) > 2 {
 		return nil, errors.New("replay: Config needs a Corpus and one or two Targets")
@@ -137,7 +139,13 @@ func (r *run) send(ctx context.Context) error {
 		}
 		s.intended = begin.Add(time.Duration(n) * each)
 		if wait := time.Until(s.intended); wait > 0 {
-			time.Sleep(wait)
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			continue // until the reader has noticed it too
 		}
 		select {
 		case tasks <- s:
@@ -204,8 +212,12 @@ func (r *run) read(ctx context.Context, ahead chan<- *sending) error {
 	return nil
 }
 
-// one sends an entry to every target and compares.
+// one sends an entry to every target and compares. What was cut off by the end of ctx is no answer
+// of a gateway and is not in the report.
 func (r *run) one(ctx context.Context, s *sending) {
+	if ctx.Err() != nil {
+		return
+	}
 	if s.e.After != "" {
 		select {
 		case <-s.first.done:
@@ -232,6 +244,9 @@ func (r *run) one(ctx context.Context, s *sending) {
 			wg.Go(func() { ask(i) })
 		}
 		wg.Wait()
+	}
+	if ctx.Err() != nil && slices.ContainsFunc(answers, func(a Answer) bool { return a.Err != nil }) {
+		return
 	}
 	if s.e.Awaited {
 		s.first.answers = answers

@@ -364,19 +364,8 @@ func Run(t *testing.T, make Maker) {
 			create(t, s, n)
 		}
 		var got []string
-		cursor := ""
-		for {
-			page, next, err := s.List(ctx, journal.Query{Citizen: "citizen-1", Limit: 2, Cursor: cursor})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, it := range page {
-				got = append(got, it.MessageID)
-			}
-			if next == "" {
-				break
-			}
-			cursor = next
+		if err := journal.Each(ctx, s, journal.Query{Citizen: "citizen-1", Limit: 2}, func(it journal.Item) error { got = append(got, it.MessageID); return nil }); err != nil {
+			t.Fatal(err)
 		}
 		if fmt.Sprint(got) != "[message-7 message-4 message-1]" {
 			t.Errorf("got %v", got)

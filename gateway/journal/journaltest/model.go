@@ -306,17 +306,8 @@ func (m *model) compare(t *rapid.T) {
 			want = append(want, it.new.ID)
 		}
 	}
-	for {
-		page, next, err := m.s.List(ctx, q)
-		if err != nil {
-			t.Fatalf("list %+v: %v", q, err)
-		}
-		for _, it := range page {
-			got = append(got, it.ID)
-		}
-		if q.Cursor = next; next == "" {
-			break
-		}
+	if err := journal.Each(ctx, m.s, q, func(it journal.Item) error { got = append(got, it.ID); return nil }); err != nil {
+		t.Fatalf("list %+v: %v", q, err)
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("list %+v: %v, want %v", q, got, want)

@@ -205,20 +205,14 @@ func TestRedisKilledAndStartedAgain(t *testing.T) {
 	}
 	// Whatever the server has beside those was sent and not answered; each is there once.
 	listed := map[gateway.RequestID]bool{}
-	for cursor := ""; ; {
-		page, next, err := j.List(ctx, journal.Query{Limit: 100, Cursor: cursor})
-		if err != nil {
-			t.Fatal(err)
+	if err := journal.Each(ctx, j, journal.Query{Limit: 100}, func(it journal.Item) error {
+		if listed[it.ID] {
+			t.Errorf("%s is listed twice", it.ID)
 		}
-		for _, it := range page {
-			if listed[it.ID] {
-				t.Errorf("%s is listed twice", it.ID)
-			}
-			listed[it.ID] = true
-		}
-		if cursor = next; cursor == "" {
-			break
-		}
+		listed[it.ID] = true
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("%d acknowledged, %d there, of %d tried", len(kept), len(listed), n)
 }

@@ -1,6 +1,11 @@
 // Keeps a page fresh. Without this script the page is as fresh as its last load.
 (function () {
   "use strict";
+  var print = document.querySelector("[data-print]");
+  if (print) {
+    print.hidden = false;
+    print.addEventListener("click", function () { window.print(); });
+  }
   var main = document.getElementById("main");
   var of = main && main.getAttribute("data-live");
   if (!of || !window.EventSource || !window.fetch) return;
@@ -36,7 +41,7 @@
       .then(function () { busy = false; if (again) { again = false; refresh(); } });
   }
 
-  var source = new EventSource("/console/live?of=" + encodeURIComponent(of));
+  var source = new EventSource(of);
   source.addEventListener("changed", refresh);
   // Where no stream can be had, the page looks for itself now and then.
   source.addEventListener("error", function () {

@@ -1,0 +1,87 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// How a stream looks for news. It ends after StreamLife and the browser opens the next one: so
+// no connection outlives its session for long, nor the server's limit for writing an answer.
+const (
+	StreamLife = 50 * time.Second
+	StreamPace = time.Second
+)
+
+// Live tells open pages that they changed, and nothing else: a page loads itself anew. Beyond
+// its number of streams a page looks for itself now and then. Safe for concurrent use.
+type Live struct {
+	streams chan struct{} // one token per stream
+	closing chan struct{}
+	once    sync.Once
+}
+
+// NewLive allows that many streams at a time.
+func NewLive(streams int) *Live {
+	return &Live{streams: make(chan struct{}, streams), closing: make(chan struct{})}
+}
+
+// Close ends the streams at hand, and every later one as soon as it begins.
+func (l *Live) Close() {
+	l.once.Do(func() { close(l.closing) })
+}
+
+// Serve is one stream of server-sent events: "changed" whenever mark is another one than before.
+// mark is asked once at the start and then every [StreamPace]; when it says false the stream
+// ends, and a stream that has not begun is answered with 204, which ends the browser's asking.
+// So is one beyond the number allowed.
+//
+// Source: HTML Living Standard §9.2, "Server-sent events".
+func (l *Live) Serve(w http.ResponseWriter, r *http.Request, mark func() (string, bool)) {
+	last, ok := mark()
+	if !ok {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	select {
+	case l.streams <- struct{}{}:
+		defer func() { <-l.streams }()
+	default:
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	h := w.Header()
+	Headers(h)
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	out := http.NewResponseController(w)
+	fmt.Fprint(w, "retry: 2000\n\n")
+	out.Flush() //nolint:errcheck // the client may be gone
+	end := time.NewTimer(StreamLife)
+	defer end.Stop()
+	pace := time.NewTicker(StreamPace)
+	defer pace.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-l.closing:
+			return
+		case <-end.C:
+			return
+		case <-pace.C:
+		}
+		now, ok := mark()
+		if !ok {
+			return
+		}
+		if now == last {
+			continue
+		}
+		last = now
+		if _, err := fmt.Fprint(w, "event: changed\ndata: {}\n\n"); err != nil {
+			return
+		}
+		out.Flush() //nolint:errcheck // the client may be gone
+	}
+}
