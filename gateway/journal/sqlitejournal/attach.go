@@ -130,7 +130,7 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, leaveSignal+" ON CONFLICT DO NOTHING",
+	res, err := tx.ExecContext(ctx, leaveSignal,
 		seq, g.Key, seq, g.Kind, g.At.UnixMicro(), placeOf(nil).append(nil))
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (w *writing) consume(k *known, key string) (bool, error) {
 // What leaves a signal, in the store's own process and in an operator's: a leased item is not
 // woken, its Advance sees the message that is still pending.
 const (
-	leaveSignal   = `INSERT INTO inbox(item, key, n, kind, at, place) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?)`
+	leaveSignal   = `INSERT INTO inbox(item, key, n, kind, at, place) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?) ON CONFLICT DO NOTHING`
 	wakeForSignal = `UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?`
 )
 
@@ -105,7 +105,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 			return err
 		}
 		at := g.At.UnixMicro()
-		res, err := w.exec(leaveSignal+" ON CONFLICT DO NOTHING", seq, g.Key, seq, g.Kind, at, w.bodies.at(what, 0).append(nil))
+		res, err := w.exec(leaveSignal, seq, g.Key, seq, g.Kind, at, w.bodies.at(what, 0).append(nil))
 		if err != nil {
 			return err
 		}
