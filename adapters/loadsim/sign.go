@@ -20,7 +20,7 @@ type provider struct {
 
 func newProvider(p Provider) (*provider, error) {
 	if p.Token == "" || p.BIN == "" {
-		return nil, errors.New("Token and BIN are required")
+		return nil, errors.New("a token and a BIN are required")
 	}
 	var name bytes.Buffer
 	if err := xml.EscapeText(&name, []byte(p.Name)); err != nil {
@@ -32,7 +32,7 @@ func newProvider(p Provider) (*provider, error) {
 		from statesim.Identity
 	}{{&out.head, p.Head}, {&out.executor, p.Executor}} {
 		if s.from.Digest == nil || s.from.Signer == nil {
-			return nil, errors.New("Head and Executor need GOST keys")
+			return nil, errors.New("head and executor need GOST keys")
 		}
 		*s.to = signer{s.from, base64.StdEncoding.EncodeToString(s.from.Certificate)}
 	}

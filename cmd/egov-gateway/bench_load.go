@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/corpus"
@@ -165,7 +170,8 @@ func benchIntake(b *bench) error {
 	return nil
 }
 
-// benchOverload offers ten times what the door takes.
+// benchOverload offers ten times what the door takes. On a machine that the client shares, much of
+// the time goes into offering; so what the gateway alone spends on who is sent away is measured too.
 func benchOverload(b *bench) error {
 	n := b.n(40000)
 	name, err := b.load(n, smallOnes)
@@ -180,21 +186,58 @@ func benchOverload(b *bench) error {
 		return err
 	}
 	return b.run(0, true, nil, func(r *rig) error {
-		over, err := r.replay(name, replay.Config{Rate: 10 * peak.Reached, Concurrency: 512})
+		over, err := r.replay(name, replay.Config{Rate: 10 * peak.Reached, Concurrency: 256})
 		if err != nil {
 			return err
 		}
 		g := over.Gateways[0]
+		if g.Accepted.Count+g.Busy.Count != over.Sent || g.Busy.Count == 0 {
+			return fmt.Errorf("of %d, %d were accepted and %d sent away", over.Sent, g.Accepted.Count, g.Busy.Count)
+		}
 		b.add("offered, of the peak", over.Reached/peak.Reached, "×", 0, true)
 		b.add("goodput of the peak", 100*float64(g.Accepted.Count)/over.SendSeconds/peak.Reached, "%", 90, true)
-		if g.Busy.Count > 0 {
-			b.add("sent away: p50", g.BusySelf.P50, "ms", 5, false)
-			b.add("sent away: p99", g.BusySelf.P99, "ms", 0, false)
+		b.add("sent away, as 256 connections see it: p50", g.BusySelf.P50, "ms", 5, false)
+		b.add("sent away, as 256 connections see it: p99", g.BusySelf.P99, "ms", 0, false)
+		within, err := r.sentAwayWithin("0.005")
+		if err != nil {
+			return err
 		}
-		b.add("sent away", 100*float64(g.Busy.Count)/float64(over.Sent), "%", 0, false)
-		b.add("of all the processor time used, the client's part", 100*over.ClientCPU*over.Seconds/(over.ClientCPU*over.Seconds+over.gateway.Seconds()), "%", 0, false)
+		b.add("… answered by the gateway within 5 ms of reading the head", 100*within, "%", 0, true)
+		good := time.Duration(float64(peak.gateway) / float64(peak.Sent) * float64(g.Accepted.Count))
+		b.add("… processor time of the gateway for one", 1e3*(over.gateway-good).Seconds()/float64(g.Busy.Count), "ms", 0, false)
+		b.add("… and for one that it takes", peak.each(peak.gateway), "ms", 0, false)
 		return nil
 	})
+}
+
+// sentAwayWithin is the share of the 503 at the portal's door that took at most le seconds, a
+// bucket of the gateway's own metrics.
+func (r *rig) sentAwayWithin(le string) (float64, error) {
+	resp, err := http.Get(r.facts.Admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range families["egov_gateway_http_request_duration_seconds"].GetMetric() {
+		labels := map[string]string{}
+		for _, l := range m.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		if labels["code"] != "503" || labels["route"] != "POST /v1/requests" {
+			continue
+		}
+		for _, bucket := range m.GetHistogram().GetBucket() {
+			if strconv.FormatFloat(bucket.GetUpperBound(), 'g', -1, 64) == le {
+				return float64(bucket.GetCumulativeCount()) / float64(m.GetHistogram().GetSampleCount()), nil
+			}
+		}
+	}
+	return 0, errors.New("the metrics know nobody who was sent away")
 }
 
 // benchReplay replays a hundred thousand entries of every kind at the door and compares.
