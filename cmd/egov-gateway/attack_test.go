@@ -145,12 +145,16 @@ func TestOurOwnFaultQuarantinesNothing(t *testing.T) {
 	l, _ := newTestLab(t, monday, nil)
 	r := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01")
 	l.await(t, r.ID, func(p intake.Progress) bool { return p.State == gateway.StateDelivered })
+	l.svc.Close() // a running gateway remembers what it wrote
 	db, err := sql.Open("sqlite", filepath.Join(l.dir, "data", "journal.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	if _, err := db.Exec("UPDATE item SET doc = CAST(replace(CAST(doc AS TEXT), '106-2016.1', 'taken-away') AS BLOB)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.startGateway(); err != nil {
 		t.Fatal(err)
 	}
 	status, reason := l.report(t, "step", fmt.Sprintf("<requestId>%s</requestId><code>register</code><completedAt>%s</completedAt>", r.ID, l.clock.Now().Format(time.RFC3339)))

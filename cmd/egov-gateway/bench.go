@@ -243,7 +243,7 @@ func thisMachine() machineFacts {
 	fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%d", &m.MemoryMB) //nolint:errcheck // 0 says that it is not known
 	m.MemoryMB /= 1024
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(b))
+		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(b)), "-")
 	}
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		m.Load, _, _ = strings.Cut(string(b), " ")

@@ -36,6 +36,7 @@ type cli struct {
 	Record       recordCmd       `cmd:"" help:"Run the gateway like serve, and record a corpus of requests like those that come: test identities in place of people, nothing personal in it."`
 	Bench        benchCmd        `cmd:"" help:"Measure this program on this machine and print the table of the README."`
 	BenchWorld   benchWorldCmd   `cmd:"" hidden:""`
+	BenchDoor    benchDoorCmd    `cmd:"" hidden:""`
 	Corpus       corpusCmd       `cmd:"" help:"Make and check corpora: signed documents with what must become of each. TEST ONLY."`
 	Passport     passportCmd     `cmd:"" help:"Work on service passports."`
 	Journal      journalCmd      `cmd:"" help:"Look at a gateway's journal, back it up, check it, set parked work going again."`

@@ -172,13 +172,13 @@ func (r *rig) start(idle bool) (time.Duration, error) {
 	if err := r.reconfigure(func(c *Config) { c.Clock = &ClockConfig{Replay: true, At: at} }); err != nil {
 		return 0, err
 	}
-	args := []string{"serve", "--config", r.facts.Config}
+	command := "serve"
 	if idle {
-		args = append(args, "--idle")
+		command = "bench-door"
 	}
 	begin := time.Now()
 	var err error
-	if r.gateway, err = spawn(filepath.Join(r.facts.Dir, "gateway.log"), args...); err != nil {
+	if r.gateway, err = spawn(filepath.Join(r.facts.Dir, "gateway.log"), command, "--config", r.facts.Config); err != nil {
 		return 0, err
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -233,6 +233,15 @@ func (c *benchWorldCmd) Run(out streams) error {
 	fmt.Fprintf(out.out, "%s\n", line)
 	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
 	return nil
+}
+
+// benchDoorCmd is serve without the engine: requests are taken and stay in the journal.
+type benchDoorCmd struct {
+	Config string `required:"" type:"path"`
+}
+
+func (c *benchDoorCmd) Run(out streams) error {
+	return serve(c.Config, out, time.Now, func(s store) store { return idleStore{s} })
 }
 
 // newLoadLab is a lab whose gateway has a GOST key and whose world is package loadsim's.

@@ -14,17 +14,10 @@ import (
 
 type serveCmd struct {
 	Config string `required:"" type:"path" placeholder:"FILE" help:"Configuration file (YAML)."`
-	Idle   bool   `hidden:"" help:"Take requests and leave them in the journal, to measure the door."`
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.
-func (s *serveCmd) Run(out streams) error {
-	var wrap func(store) store
-	if s.Idle {
-		wrap = func(s store) store { return idleStore{s} }
-	}
-	return serve(s.Config, out, time.Now, wrap)
-}
+func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, time.Now, nil) }
 
 func serve(file string, out streams, now func() time.Time, wrap func(store) store) error {
 	c, err := LoadConfig(file)
