@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -80,7 +82,8 @@ func (c *journalStatsCmd) Run(out streams) error {
 	}
 	return c.print(out.out, st, func(w io.Writer) {
 		fmt.Fprintln(w, "shard\tstate\trequests")
-		for shard, states := range st.ByShard {
+		for _, shard := range slices.Sorted(maps.Keys(st.ByShard)) {
+			states := st.ByShard[shard]
 			for _, s := range gateway.States {
 				if n := states[s]; n > 0 {
 					fmt.Fprintf(w, "%s\t%s\t%d\n", shard, s, n)
