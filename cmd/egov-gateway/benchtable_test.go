@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,7 +35,14 @@ func TestBenchPrintsTheTable(t *testing.T) {
 			t.Errorf("no line of %s:\n%s", part, out)
 		}
 	}
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range r.Figures {
+		if row := regexp.MustCompile(`\| ` + f.Part + ` +\| ` + regexp.QuoteMeta(f.Name) + ` +\|`); !row.Match(readme) {
+			t.Errorf("the README's table has no line %q of %s", f.Name, f.Part)
+		}
 		if f.Runs == 0 || f.Least > f.Value || f.Most < f.Value {
 			t.Errorf("%+v", f)
 		}
@@ -53,6 +62,35 @@ func TestBenchPrintsTheTable(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	mustRun(t, exitUsage, "bench", "--only", "nothing")
+}
+
+// The README's table is what was measured: testdata/bench.json, which a later run is compared with,
+// printed. What is measured now is in it.
+func TestTheTableOfTheREADMEIsTheStoredResult(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("testdata", "bench.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored benchResult
+	if err := json.Unmarshal(raw, &stored); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := stored.print(&out, nil); err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored.Quick || !strings.Contains(string(readme), out.String()) {
+		t.Errorf("the README has not this:\n%s", out.String())
+	}
+	for _, p := range benchParts {
+		if !slices.ContainsFunc(stored.Figures, func(f figure) bool { return f.Part == p.name }) {
+			t.Errorf("the README has nothing of %s", p.name)
+		}
+	}
 }
 
 // A target that is missed is called missed.
