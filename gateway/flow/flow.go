@@ -112,7 +112,8 @@ type work struct {
 	pass    *passport.Passport
 	now     time.Time
 	out     journal.Step
-	steps   []Notice // reported since the step before
+	steps   []Notice          // reported since the step before
+	read    map[string][]byte // bodies that the step has read
 }
 
 func (w *work) event(e gateway.Event) {
@@ -219,7 +220,7 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 		f.ready(ctx, w) // the region's gateway asks its own sources
 		return nil
 	}
-	signed, err := f.c.Journal.Body(ctx, w.item.ID, gateway.BodyRequest)
+	signed, err := f.body(ctx, w, gateway.BodyRequest)
 	if err != nil {
 		return err
 	}
@@ -276,12 +277,23 @@ func (f *Flow) ready(ctx context.Context, w *work) {
 	}
 }
 
-// body is what this step keeps, or the journal has.
+// body is what this step keeps, or the journal has; that is read once.
 func (f *Flow) body(ctx context.Context, w *work, name string) ([]byte, error) {
 	if b, ok := w.out.Bodies[name]; ok {
 		return b, nil
 	}
-	return f.c.Journal.Body(ctx, w.item.ID, name)
+	if b, ok := w.read[name]; ok {
+		return b, nil
+	}
+	b, err := f.c.Journal.Body(ctx, w.item.ID, name)
+	if err != nil {
+		return nil, err
+	}
+	if w.read == nil {
+		w.read = map[string][]byte{}
+	}
+	w.read[name] = b
+	return b, nil
 }
 
 func factBody(person string, k gateway.RecordKind) string {
