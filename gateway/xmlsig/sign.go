@@ -71,7 +71,7 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 	}
 	out := t.build()
 	var known *own
-	if o.Profile == ProfileDocument {
+	if o.Profile == ProfileDocument && m.hash != trust.SHA256 {
 		known = &own{t.contentSHA256, t.digestValue}
 	}
 	s, err := verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004}, known)
@@ -93,7 +93,7 @@ type template struct {
 	cert           []byte
 
 	digestValue, signatureValue []byte
-	contentSHA256               [sha256.Size]byte // of what digestValue is the digest of, but for a Body
+	contentSHA256               [sha256.Size]byte // of what digestValue is the digest of; set where [own] is used
 }
 
 // enveloped puts the signature before the end tag of the root element.
@@ -130,6 +130,10 @@ func (t *template) reference(d *Document, l Limits, hash trust.Hash) ([]byte, er
 	}
 	if !t.body {
 		v := verifier{d: d}
+		if hash == trust.SHA256 { // verification computes it in any case
+			v.c.document(d, c14n{kind: inclusive10}, nil, h, nil)
+			return h.Sum(nil), nil
+		}
 		content := sha256.New()
 		v.c.document(d, c14n{kind: inclusive10}, nil, h, content)
 		content.Sum(t.contentSHA256[:0])
