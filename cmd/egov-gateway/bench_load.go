@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -198,7 +197,7 @@ func benchOverload(b *bench) error {
 		b.add("goodput of the peak", 100*float64(g.Accepted.Count)/over.SendSeconds/peak.Reached, "%", 90, true)
 		b.add("sent away, as 256 connections see it: p50", g.BusySelf.P50, "ms", 5, false)
 		b.add("sent away, as 256 connections see it: p99", g.BusySelf.P99, "ms", 0, false)
-		within, err := r.sentAwayWithin("0.005")
+		within, err := r.sentAwayWithin(0.005)
 		if err != nil {
 			return err
 		}
@@ -212,7 +211,7 @@ func benchOverload(b *bench) error {
 
 // sentAwayWithin is the share of the 503 at the portal's door that took at most le seconds, a
 // bucket of the gateway's own metrics.
-func (r *rig) sentAwayWithin(le string) (float64, error) {
+func (r *rig) sentAwayWithin(le float64) (float64, error) {
 	resp, err := http.Get(r.facts.Admin + "/metrics")
 	if err != nil {
 		return 0, err
@@ -232,7 +231,7 @@ func (r *rig) sentAwayWithin(le string) (float64, error) {
 			continue
 		}
 		for _, bucket := range m.GetHistogram().GetBucket() {
-			if strconv.FormatFloat(bucket.GetUpperBound(), 'g', -1, 64) == le {
+			if bucket.GetUpperBound() == le {
 				return float64(bucket.GetCumulativeCount()) / float64(m.GetHistogram().GetSampleCount()), nil
 			}
 		}

@@ -134,8 +134,18 @@ func readSecret(file string) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 
+// shepIDs are the service codes of the passports with the ids of SHEP's register that replays take
+// for them.
+func shepIDs() map[string]string {
+	ids := map[string]string{}
+	for id, code := range labServices() {
+		ids[code] = id
+	}
+	return ids
+}
+
 func (f *gatewayFlags) target(name string) (*replay.Target, error) {
-	t := &replay.Target{Name: name, URL: f.URL, SenderID: f.SenderID, Portal: f.Portal, Services: map[string]string{"housing-aid": "EGOV-S-HOUSING", "complaint": "EGOV-S-COMPLAINT"}}
+	t := &replay.Target{Name: name, URL: f.URL, SenderID: f.SenderID, Portal: f.Portal, Services: shepIDs()}
 	var err error
 	if t.Token, err = readSecret(f.TokenFile); err != nil {
 		return nil, err

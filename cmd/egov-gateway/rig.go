@@ -208,7 +208,7 @@ func (r *rig) stop(hard bool) {
 func (r *rig) target() *replay.Target {
 	f := r.facts
 	t := &replay.Target{Name: "gateway", URL: f.Base, Token: f.Token, CabinetKey: ed25519.NewKeyFromSeed(f.CabinetSeed), Portal: "egov.kz", SenderID: "EGOV", Password: f.Password,
-		Services: map[string]string{"housing-aid": "EGOV-S-HOUSING", "complaint": "EGOV-S-COMPLAINT"}}
+		Services: shepIDs()}
 	t.SetClock(time.Now().Add(f.Offset))
 	return t
 }
