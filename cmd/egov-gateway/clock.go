@@ -38,11 +38,15 @@ func (c *ClockConfig) instant() (time.Time, error) {
 	return at, nil
 }
 
-// shifted is the clock that the configuration asks for. It runs at the pace of now.
+// shifted is the clock that the configuration asks for. It runs at the pace of now, or of the machine's
+// own clock when now is nil.
 func (c *ClockConfig) shifted(now func() time.Time) (func() time.Time, error) {
 	at, err := c.instant()
 	if err != nil || at.IsZero() {
 		return now, err
+	}
+	if now == nil {
+		now = time.Now
 	}
 	offset := at.Sub(now())
 	return func() time.Time { return now().Add(offset).Round(0) }, nil

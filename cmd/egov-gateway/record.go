@@ -64,7 +64,7 @@ func (r *recordCmd) Run(out streams) (err error) {
 		return err
 	}
 	c.taken = rec.taken
-	err = c.serve(out, time.Now, nil)
+	err = c.serve(out, nil, nil)
 	if rerr := rec.finish(); err == nil {
 		err = rerr
 	}

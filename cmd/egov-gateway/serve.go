@@ -17,8 +17,9 @@ type serveCmd struct {
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.
-func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, time.Now, nil) }
+func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, nil, nil) }
 
+// serve serves under the clock now; nil is the machine's own.
 func serve(file string, out streams, now func() time.Time, wrap func(store) store) error {
 	c, err := LoadConfig(file)
 	if err != nil {

@@ -101,7 +101,7 @@ func (b *builder) openStore() (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	rc.Now, rc.Log = b.now, b.log
+	rc.Now, rc.CallersClock, rc.Log = b.now, b.shiftedClock, b.log
 	s, err := redisjournal.Open(rc)
 	if err != nil {
 		return nil, err

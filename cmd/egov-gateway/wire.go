@@ -71,11 +71,13 @@ type service struct {
 
 // A builder gathers what the parts share while they are made, in the order of the way.
 type builder struct {
-	c    *Config
-	now  func() time.Time
-	log  *slog.Logger
-	wrap func(store) store // nil for the journal as it is
-	m    *metrics
+	c   *Config
+	now func() time.Time
+	// shiftedClock says that now is not the machine's clock: a replay's or a laboratory's.
+	shiftedClock bool
+	log          *slog.Logger
+	wrap         func(store) store // nil for the journal as it is
+	m            *metrics
 	// watch remembers how each called system did, for the console.
 	watch *systems
 
@@ -97,14 +99,18 @@ type builder struct {
 	problem      func(http.ResponseWriter, *http.Request, error)
 }
 
-// start builds every part and begins to serve. On an error nothing is left running. wrap, if set,
+// start builds every part and begins to serve under the clock; nil is the machine's own. On an error nothing is left running. wrap, if set,
 // puts something between the service and its journal; the service itself never does.
 //
 // Order of the end: the doors close and finish the requests at hand, then the engine finishes
 // its steps, then the journal closes; what is not finished is durable and goes on at the next
 // start.
-func start(c *Config, now func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
-	b := &builder{c: c, now: now, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
+func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store) store) (_ *service, err error) {
+	now := clock
+	if clock == nil {
+		now = time.Now
+	}
+	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel

@@ -20,6 +20,10 @@ import (
 // A Store keeps items. It is safe for concurrent use. Every error but those named is an
 // engine error: the write may or may not have happened, and repeating the same call is safe.
 // Times are kept to the microsecond, in UTC.
+//
+// The store's own clock decides what is due: that of the process for a store of one process, that of the
+// server for one that several share. Of the instants of a call what counts is how far they lie from the
+// caller's now: what a gateway whose clock is an hour ahead puts off for a minute is due in a minute.
 type Store interface {
 	// Create keeps a new item with its bodies and first events. When it returns nil, all of
 	// it is on disk and survives the loss of power. For a message id already used with the
@@ -39,7 +43,8 @@ type Store interface {
 	// [ErrLeaseLost] means that somebody else claimed the item since; nothing was written.
 	Advance(ctx context.Context, l Lease, s Step) error
 
-	// Signal leaves a message for an item and wakes it. It is durable when it returns nil.
+	// Signal leaves a message for an item and wakes it at once, whatever its At says: that is
+	// information, and its writer's clock may be any. It is durable when it returns nil.
 	// The same key again, with whatever content, is not kept a second time: fresh is false
 	// and the first message comes back, without its body once it was consumed. [ErrNotFound]
 	// for an unknown id.
@@ -163,7 +168,7 @@ type BodyNote struct {
 type Signal struct {
 	Key  string // once-only within the item
 	Kind string
-	At   time.Time
+	At   time.Time // as its writer's clock had it
 	Body []byte
 	// SHA256 is that of Body. The store sets it, and keeps it when the body goes.
 	SHA256 [32]byte

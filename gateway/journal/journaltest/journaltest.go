@@ -357,6 +357,37 @@ func Run(t *testing.T, make Maker) {
 			t.Errorf("claimed %+v", ls)
 		}
 	})
+	for _, ahead := range []time.Duration{time.Hour, 7 * 24 * time.Hour} {
+		t.Run(fmt.Sprintf("a signal wakes its item at once although its writer's clock is %v ahead", ahead), func(t *testing.T) {
+			s, _ := make(t)
+			defer s.Close()
+			it := create(t, s, 0)
+			l := claim(t, s, T0, 1)[0]
+			sleep := journal.Step{State: gateway.StateDelivered, At: T0.Add(time.Second), Wake: T0.Add(30 * 24 * time.Hour), Doc: []byte("{}")}
+			if err := s.Advance(ctx, l, sleep); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := s.Signal(ctx, it.ID, journal.Signal{Key: "asleep", Kind: "step", At: T0.Add(ahead)}); err != nil {
+				t.Fatal(err)
+			}
+			ls := claim(t, s, T0.Add(2*time.Second), 1)
+			if len(ls) != 1 || len(ls[0].Inbox) != 1 || !ls[0].Inbox[0].At.Equal(T0.Add(ahead)) {
+				t.Fatalf("claimed %+v", ls)
+			}
+			// And one that comes while a step runs.
+			if _, _, err := s.Signal(ctx, it.ID, journal.Signal{Key: "at work", Kind: "step", At: T0.Add(ahead)}); err != nil {
+				t.Fatal(err)
+			}
+			sleep.Consumed = []string{"asleep"}
+			sleep.At = T0.Add(3 * time.Second)
+			if err := s.Advance(ctx, ls[0], sleep); err != nil {
+				t.Fatal(err)
+			}
+			if ls := claim(t, s, T0.Add(4*time.Second), 1); len(ls) != 1 || len(ls[0].Inbox) != 1 || ls[0].Inbox[0].Key != "at work" {
+				t.Fatalf("claimed %+v", ls)
+			}
+		})
+	}
 	t.Run("a citizen's requests are listed newest first in pages", func(t *testing.T) {
 		s, _ := make(t)
 		defer s.Close()

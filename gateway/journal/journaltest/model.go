@@ -22,7 +22,7 @@ func RunModel(t *testing.T, make Maker) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, _ := make(t)
 		defer s.Close()
-		m := &model{t: rt, s: s, now: T0, items: map[gateway.RequestID]*modelItem{}}
+		m := &model{t: rt, s: s, now: T0, told: T0, items: map[gateway.RequestID]*modelItem{}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"create":  m.create,
 			"claim":   m.claim,
@@ -56,6 +56,7 @@ type model struct {
 	t     *rapid.T
 	s     journal.Store
 	now   time.Time
+	told  time.Time // by the last call that told an instant: what the journal's clock says
 	seq   int
 	items map[gateway.RequestID]*modelItem
 	held  []journal.Lease // the newest of each item, and stale ones
@@ -94,6 +95,7 @@ func (m *model) create(t *rapid.T) {
 			first = it
 		}
 	}
+	m.told = n.Created
 	got, err := m.s.Create(context.Background(), n)
 	switch {
 	case first == nil && err == nil:
@@ -122,6 +124,7 @@ func (m *model) claim(t *rapid.T) {
 	}
 	slices.SortFunc(due, func(a, b *modelItem) int { return cmp.Or(a.wake.Compare(b.wake), a.seq-b.seq) })
 	due = due[:min(o.Max, len(due))]
+	m.told = now
 	ls, err := m.s.Claim(context.Background(), o)
 	if err != nil || len(ls) != len(due) {
 		t.Fatalf("claimed %v, want %d: %v", messages(ls), len(due), err)
@@ -184,6 +187,7 @@ func (m *model) advance(t *rapid.T) {
 		st.Erase = []string{name.Draw(t, "name")}
 	}
 	it := m.items[l.Item.ID]
+	m.told = at
 	err := m.s.Advance(context.Background(), l, st)
 	if it == nil || !it.leased || it.version != l.Item.Version {
 		if !errors.Is(err, journal.ErrLeaseLost) {
@@ -224,7 +228,8 @@ func (m *model) advance(t *rapid.T) {
 
 func (m *model) signal(t *rapid.T) {
 	id := NewItem(rapid.IntRange(0, 7).Draw(t, "message")).ID
-	at := m.tick(t)
+	// Whoever writes a signal may have another clock.
+	at := m.tick(t).Add(rapid.SampledFrom([]time.Duration{0, -time.Minute, time.Hour, 7 * 24 * time.Hour}).Draw(t, "ahead"))
 	g := journal.Signal{Key: fmt.Sprintf("key %d", rapid.IntRange(0, 3).Draw(t, "key")), Kind: "step", At: at, Body: fmt.Appendf(nil, "signal %d", at.UnixMicro())}
 	first, fresh, err := m.s.Signal(context.Background(), id, g)
 	it := m.items[id]
@@ -254,6 +259,9 @@ func (m *model) signal(t *rapid.T) {
 	}
 	it.signals = append(it.signals, g)
 	it.pending++
+	if at.After(m.told) {
+		at = m.told
+	}
 	if !it.leased && (it.wake.IsZero() || it.wake.After(at)) {
 		it.wake = at
 	}

@@ -151,7 +151,11 @@ func (s *Store) sweep(ctx context.Context) (archived int, err error) {
 		return 0, unavailable("sweep", err)
 	}
 	defer s.redis.Del(ctx, s.key(keySweep))
-	before := micro(s.cfg.Now().Add(-s.cfg.ArchiveAfter))
+	now, err := s.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before := micro(now.Add(-s.cfg.ArchiveAfter))
 	for {
 		members, err := s.redis.ZRangeByScore(ctx, s.key(keyFinish), &redis.ZRangeBy{Min: "-inf", Max: before, Count: sweepBatch}).Result()
 		if err != nil {
@@ -159,7 +163,7 @@ func (s *Store) sweep(ctx context.Context) (archived int, err error) {
 		}
 		moved := 0
 		for _, m := range members {
-			done, err := s.archiveItem(ctx, m)
+			done, err := s.archiveItem(ctx, m, now)
 			if err != nil {
 				return archived, fmt.Errorf("archive request %s: %w", memberID(m), err)
 			}
@@ -172,7 +176,7 @@ func (s *Store) sweep(ctx context.Context) (archived int, err error) {
 			break
 		}
 	}
-	if err := s.dropStaged(ctx); err != nil {
+	if err := s.dropStaged(ctx, now); err != nil {
 		return archived, err
 	}
 	return archived, s.emptyTrash(ctx)
@@ -180,7 +184,7 @@ func (s *Store) sweep(ctx context.Context) (archived int, err error) {
 
 // archiveItem moves an item's bodies into the archive, unless it is worked on or will be soon;
 // then it says false.
-func (s *Store) archiveItem(ctx context.Context, member string) (bool, error) {
+func (s *Store) archiveItem(ctx context.Context, member string, now time.Time) (bool, error) {
 	id := memberID(member)
 	var item, bodies *redis.MapStringStringCmd
 	_, err := s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -199,9 +203,9 @@ func (s *Store) archiveItem(ctx context.Context, member string) (bool, error) {
 	case len(h) == 0:
 		return false, s.redis.ZRem(ctx, s.key(keyFinish), member).Err()
 	case h["token"] != "":
-		return false, s.later(ctx, member, s.cfg.Now())
-	case !wake.IsZero() && wake.Before(s.cfg.Now().Add(s.cfg.ArchiveAfter)):
-		return false, s.later(ctx, member, wake)
+		return false, s.later(ctx, member, now, now)
+	case !wake.IsZero() && wake.Before(now.Add(s.cfg.ArchiveAfter)):
+		return false, s.later(ctx, member, wake, now)
 	}
 	args := []any{string(id), h["version"]}
 	var staged []redis.Z
@@ -213,11 +217,11 @@ func (s *Store) archiveItem(ctx context.Context, member string) (bool, error) {
 		}
 		if err != nil {
 			s.cfg.Log.Error("a damaged body is not archived; journal verify names it", "request", string(id), "body", name, "error", err)
-			return false, s.later(ctx, member, s.cfg.Now())
+			return false, s.later(ctx, member, now, now)
 		}
 		file := newName(id)
 		files[file] = []byte(data)
-		staged = append(staged, redis.Z{Score: float64(s.cfg.Now().UnixMicro()), Member: file})
+		staged = append(staged, redis.Z{Score: float64(now.UnixMicro()), Member: file})
 		args = append(args, name, n.String(), file)
 	}
 	if len(staged) > 0 {
@@ -245,8 +249,8 @@ func (s *Store) archiveItem(ctx context.Context, member string) (bool, error) {
 }
 
 // later looks at a finished item again when it can be archived.
-func (s *Store) later(ctx context.Context, member string, t time.Time) error {
-	if now := s.cfg.Now(); t.Before(now) {
+func (s *Store) later(ctx context.Context, member string, t, now time.Time) error {
+	if t.Before(now) {
 		t = now
 	}
 	return s.redis.ZAddXX(ctx, s.key(keyFinish), redis.Z{Score: float64(t.UnixMicro()), Member: member}).Err()
@@ -272,8 +276,8 @@ func (s *Store) giveUp(ctx context.Context, files []string) error {
 }
 
 // dropStaged gives up what a gateway that ended left between the file and the note.
-func (s *Store) dropStaged(ctx context.Context) error {
-	before := strconv.FormatInt(s.cfg.Now().Add(-stagedFor).UnixMicro(), 10)
+func (s *Store) dropStaged(ctx context.Context, now time.Time) error {
+	before := strconv.FormatInt(now.Add(-stagedFor).UnixMicro(), 10)
 	files, err := s.redis.ZRangeByScore(ctx, s.key(keyStaged), &redis.ZRangeBy{Min: "-inf", Max: before}).Result()
 	if err != nil {
 		return unavailable("sweep", err)

@@ -81,7 +81,7 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 			return err
 		}
 	}
-	_, _, _, err = a.s.signal(ctx, a.s.redis, id, g)
+	_, _, _, err = a.s.signal(ctx, a.s.redis, id, g, "")
 	return err
 }
 

@@ -15,8 +15,10 @@ import (
 	"egov-gateway/gateway/journal/redisjournal"
 )
 
+// mustOpen opens a journal that lives by the test's instants.
 func mustOpen(t testing.TB, c redisjournal.Config) *redisjournal.Store {
 	t.Helper()
+	c.CallersClock = true
 	if c.Dir == "" {
 		c.Dir = t.TempDir()
 	}

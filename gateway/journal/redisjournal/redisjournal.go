@@ -107,6 +107,10 @@ type Config struct {
 	// AuditKeep is how many refusals at the door are kept, and how many actions of operators. 0 means DefaultAuditKeep.
 	AuditKeep int64
 
+	// CallersClock says that the gateways of this journal share the clock that they call with, as in a
+	// laboratory or a replay: then it is the journal's. Else the Redis server's clock is.
+	CallersClock bool
+
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
 }
@@ -125,6 +129,7 @@ type Store struct {
 	accepts  *accepts
 	archive  *archive      // nil without one
 	restored atomic.Int64  // entries put back since the start
+	told     atomic.Int64  // the instant of the last call that told one, in microseconds
 	stop     chan struct{} // closed to end the watch
 	watched  chan struct{} // closed when it has ended
 

@@ -33,7 +33,7 @@ func maker(urls ...string) journaltest.Maker {
 	var n atomic.Int64
 	return func(t *testing.T) (journal.Store, func() journal.Store) {
 		t.Helper()
-		c := redisjournal.Config{Redis: urls, Name: fmt.Sprintf("suite %d", n.Add(1)), Dir: t.TempDir()}
+		c := redisjournal.Config{Redis: urls, Name: fmt.Sprintf("suite %d", n.Add(1)), Dir: t.TempDir(), CallersClock: true}
 		open := func() journal.Store {
 			s, err := redisjournal.Open(c)
 			if err != nil {

@@ -200,7 +200,7 @@ func (s *Store) restore(ctx context.Context, e accepted) (bool, error) {
 	if err := json.Unmarshal(data, &k); err != nil {
 		return false, fmt.Errorf("entry %d: %w", e.n, err)
 	}
-	_, fresh, gone, err := s.signal(ctx, s.probe, k.ID, k.Signal)
+	_, fresh, gone, err := s.signal(ctx, s.probe, k.ID, k.Signal, s.clock())
 	switch {
 	case gone:
 		s.accepts.settle(e.n, entryVoid)

@@ -38,6 +38,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	if err != nil {
 		return journal.Item{}, err
 	}
+	s.told.Store(n.Created.UnixMicro())
 	it, _, err := s.create(ctx, s.redis, n, false)
 	s.settle(entry, err, err == nil || errors.Is(err, journal.ErrDuplicate))
 	return it, err
@@ -73,7 +74,7 @@ func (s *Store) create(ctx context.Context, l *link, n journal.New, again bool) 
 	id, shard, lane, state := string(n.ID), word(n.Shard), lane(n.Shard, n.Citizen, n.Service), string(gateway.StateAccepted)
 	keys := []string{s.key(keyItem, id), s.key(keyBodies, id), s.key(keyMessage, messageKey(n.Portal, n.MessageID)), s.key(keyGone, id), s.key(keyDue, shard),
 		s.key(keyState, state, ":", shard), s.key(keyCitizen, word(string(n.Citizen))), s.key(keyLane, state, ":", lane), s.key(keySeq), s.key(keyShards)}
-	args := []any{s.prefix, id, hex.EncodeToString(n.Content[:]), micro(n.Created), wakeTime(n.Wake), shard, lane, fixed, state, n.Doc, events, replay}
+	args := []any{s.prefix, id, hex.EncodeToString(n.Content[:]), micro(n.Created), wakeTime(n.Wake), shard, lane, fixed, state, n.Doc, events, replay, s.clock()}
 	notes := make(map[string]journal.BodyNote, len(n.Bodies))
 	for name, data := range n.Bodies {
 		note := newNote(data)
@@ -129,6 +130,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	}
 	var mark [16]byte
 	rand.Read(mark[:]) //nolint:errcheck // never fails
+	s.told.Store(o.Now.UnixMicro())
 	token, until := hex.EncodeToString(mark[:]), o.Now.Add(o.Lease)
 	var keys []string
 	for _, shard := range o.Shards {
@@ -140,7 +142,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	}
 	var leases []journal.Lease
 	for range lookTurns {
-		args := append([]any{s.prefix, micro(o.Now), micro(until), o.Max - len(leases), token, lookItems}, offsets...)
+		args := append([]any{s.prefix, micro(o.Now), micro(until), o.Max - len(leases), token, lookItems, s.clock()}, offsets...)
 		for _, st := range o.Ordered {
 			args = append(args, string(st))
 		}
@@ -222,6 +224,7 @@ func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) e
 	if err := s.guard.writable(); err != nil {
 		return err
 	}
+	s.told.Store(st.At.UnixMicro())
 	var answer []any
 	if st.Remove {
 		answer, err = s.remove(ctx, l, st)
@@ -245,7 +248,7 @@ func (s *Store) advance(ctx context.Context, l journal.Lease, st journal.Step) (
 	}
 	id := string(l.Item.ID)
 	keys := []string{s.key(keyItem, id), s.key(keyBodies, id), s.key(keyInbox, id), s.key(keyFinish), s.key(keyTrash)}
-	args := []any{s.prefix, id, l.Item.Version, l.Token, string(st.State), st.Attempt, wakeTime(st.Wake), st.Doc, micro(st.At), events, len(l.Inbox), len(st.Consumed)}
+	args := []any{s.prefix, id, l.Item.Version, l.Token, string(st.State), st.Attempt, wakeTime(st.Wake), st.Doc, micro(st.At), events, len(l.Inbox), s.clock(), len(st.Consumed)}
 	for _, key := range st.Consumed {
 		args = append(args, key)
 	}
@@ -264,7 +267,7 @@ func (s *Store) remove(ctx context.Context, l journal.Lease, st journal.Step) ([
 	id := string(l.Item.ID)
 	keys := []string{s.key(keyItem, id), s.key(keyBodies, id), s.key(keyInbox, id), s.key(keyFinish), s.key(keyTrash), s.key(keyGone, id),
 		s.key(keyMessage, messageKey(l.Item.Portal, l.Item.MessageID)), s.key(keyCitizen, word(string(l.Item.Citizen)))}
-	return s.redis.run(ctx, s.lua.remove, keys, s.prefix, id, l.Item.Version, l.Token, micro(st.At), (2 * s.cfg.Keep).Milliseconds())
+	return s.redis.run(ctx, s.lua.remove, keys, s.prefix, id, l.Item.Version, l.Token, micro(st.At), (2 * s.cfg.Keep).Milliseconds(), s.clock())
 }
 
 // Signal implements journal.Store; the message is durable when it returns nil.
@@ -285,7 +288,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 	if err != nil {
 		return journal.Signal{}, false, err
 	}
-	first, fresh, gone, err := s.signal(ctx, s.redis, id, g)
+	first, fresh, gone, err := s.signal(ctx, s.redis, id, g, s.clock())
 	if errors.Is(err, journal.ErrNotFound) && !gone {
 		err = s.guard.missing() // an open entry is tried again when its item is back
 	}
@@ -293,8 +296,8 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 	return first, fresh, err
 }
 
-// signal runs the script over l; gone says of an unknown item that it was removed.
-func (s *Store) signal(ctx context.Context, l *link, id gateway.RequestID, g journal.Signal) (first journal.Signal, fresh, gone bool, err error) {
+// signal runs the script over l, with the clock as the script wants it; gone says of an unknown item that it was removed.
+func (s *Store) signal(ctx context.Context, l *link, id gateway.RequestID, g journal.Signal, clock string) (first journal.Signal, fresh, gone bool, err error) {
 	g.SHA256 = sha256.Sum256(g.Body)
 	g.At = g.At.Truncate(time.Microsecond).UTC()
 	note, err := json.Marshal(signalNote{g.Kind, g.At.UnixMicro(), hex.EncodeToString(g.SHA256[:])})
@@ -302,7 +305,7 @@ func (s *Store) signal(ctx context.Context, l *link, id gateway.RequestID, g jou
 		return first, false, false, err
 	}
 	keys := []string{s.key(keyItem, string(id)), s.key(keyInbox, string(id)), s.key(keyGone, string(id))}
-	answer, err := l.run(ctx, s.lua.signal, keys, s.prefix, string(id), g.Key, note, g.Body, micro(g.At))
+	answer, err := l.run(ctx, s.lua.signal, keys, s.prefix, string(id), g.Key, note, g.Body, micro(g.At), clock)
 	if err != nil {
 		return first, false, false, err
 	}

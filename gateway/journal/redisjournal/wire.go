@@ -1,6 +1,7 @@
 package redisjournal
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"embed"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,11 +25,18 @@ var scriptFiles embed.FS
 // decided as data.
 type script struct{ name, source, sha string }
 
+// loadScript reads a script and puts the reading of clocks behind its first line, which must stay the first.
 func loadScript(name string) (script, error) {
 	source, err := scriptFiles.ReadFile("scripts/" + name + ".lua")
 	if err != nil {
 		return script{}, err
 	}
+	clock, err := scriptFiles.ReadFile("scripts/clock.lua")
+	if err != nil {
+		return script{}, err
+	}
+	first, rest, _ := bytes.Cut(source, []byte("\n"))
+	source = slices.Concat(first, []byte("\n"), clock, rest)
 	sum := sha1.Sum(source) //nolint:gosec // the name Redis gives a script, not a protection
 	return script{name, string(source), hex.EncodeToString(sum[:])}, nil
 }

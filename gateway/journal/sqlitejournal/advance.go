@@ -13,6 +13,7 @@ import (
 // Advance implements journal.Store; all of the step is durable when it returns nil. Bytes of
 // what was erased are wiped from the segments soon after, and not forgotten over a crash.
 func (s *Store) Advance(ctx context.Context, l journal.Lease, st journal.Step) error {
+	s.tell(st.At)
 	if st.Remove {
 		return s.submit(ctx, func(w *writing) error { return w.remove(l) })
 	}

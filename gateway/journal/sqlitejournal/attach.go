@@ -122,8 +122,8 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	var seq int64
-	err = tx.QueryRowContext(ctx, "SELECT seq FROM item WHERE id = ?", string(id)).Scan(&seq)
+	var seq, updated int64
+	err = tx.QueryRowContext(ctx, "SELECT seq, updated FROM item WHERE id = ?", string(id)).Scan(&seq, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
 		return journal.ErrNotFound
 	}
@@ -138,7 +138,9 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, wakeForSignal, g.At.UnixMicro(), g.At.UnixMicro(), seq); err != nil {
+	// The operator's clock may be ahead of the gateway's, which has passed the item's last change.
+	wake := min(g.At.UnixMicro(), updated)
+	if _, err := tx.ExecContext(ctx, wakeForSignal, wake, wake, seq); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -34,6 +34,17 @@ func (s *Store) setBack(ctx context.Context, now time.Time, lease time.Duration)
 	})
 }
 
+// tell notes what the clock says of the process that claims. It decides what is due.
+func (s *Store) tell(now time.Time) { s.told.Store(now.UnixMicro()) }
+
+// reading is the clock as it was told last; before that, as the database remembers it.
+func (s *Store) reading() int64 {
+	if told := s.told.Load(); told != 0 {
+		return told
+	}
+	return s.latest.Load()
+}
+
 // latestStep is how far instants may go past the one that the database remembers.
 const latestStep = 30 * time.Second
 

@@ -84,8 +84,9 @@ func (w *writing) consume(k *known, key string) (bool, error) {
 	return true, w.wipe(m.place)
 }
 
-// What leaves a signal, in the store's own process and in an operator's: a leased item is not
-// woken, its Advance sees the message that is still pending.
+// What leaves a signal, in the store's own process and in an operator's: it wakes its item at once,
+// whatever the clock of its writer says. A leased item is not woken, its Advance sees the message that
+// is still pending.
 const (
 	leaveSignal   = `INSERT INTO inbox(item, key, n, kind, at, place) VALUES (?, ?, (SELECT coalesce(max(n), 0) + 1 FROM inbox WHERE item = ?), ?, ?, ?) ON CONFLICT DO NOTHING`
 	wakeForSignal = `UPDATE item SET pending = pending + 1, wake = CASE WHEN leased = 0 AND (wake IS NULL OR wake > ?) THEN ? ELSE wake END WHERE seq = ?`
@@ -120,8 +121,9 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		fresh = true
 		w.bodies.add(what, g.Body)
 		w.stirred = true
-		w.under(at)
-		_, err = w.exec(wakeForSignal, at, at, seq)
+		wake := min(at, s.reading())
+		w.under(wake)
+		_, err = w.exec(wakeForSignal, wake, wake, seq)
 		return err
 	})
 	if err != nil {

@@ -118,6 +118,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	events := append(append([]byte{'['}, elements...), ']')
 	bodies := prepare(n.Bodies)
 	at := n.Created.UnixMicro()
+	s.tell(n.Created)
 	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
 		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: slices.Clone(n.Doc)}
 	kept := row{item: it, events: events}
@@ -187,6 +188,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 		return nil, nil
 	}
 	now, until := o.Now.UnixMicro(), o.Now.Add(o.Lease)
+	s.tell(o.Now)
 	if err := s.setBack(ctx, o.Now, o.Lease); err != nil {
 		return nil, err
 	}

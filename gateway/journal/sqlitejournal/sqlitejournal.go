@@ -88,6 +88,7 @@ type Store struct {
 	free    atomic.Uint64 // bytes left on the disk at the last look
 	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
+	told    atomic.Int64 // by the last call that told an instant, in microseconds; see clock.go
 	tally   tally
 	memory  memory
 	stirred atomic.Bool // a transaction since the last look has left work that is due, perhaps

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
 -- Records the outcome of the work done under a lease.
 -- KEYS: item, bodies, inbox, finished, trash
--- ARGV: prefix, id, version, token, state, attempt, wake, doc, at, events, seen,
+-- ARGV: prefix, id, version, token, state, attempt, wake, doc, at, events, seen, clock,
 --       number, consumed keys..., number, {name, note, data}..., number, erased names...
-local prefix, id, state, wake, at = ARGV[1], ARGV[2], ARGV[5], ARGV[7], ARGV[9]
+local prefix, id, state = ARGV[1], ARGV[2], ARGV[5]
+local _, ahead = journal_clock(ARGV[12])
+local wake, at = journal_time(ARGV[7], ahead), journal_time(ARGV[9], ahead)
 local it = redis.call('HMGET', KEYS[1], 'version', 'token', 'seq', 'shard', 'lane', 'state', 'pending', 'events')
 if it[1] ~= ARGV[3] or it[2] ~= ARGV[4] then
 	return {'lost'}
@@ -14,7 +16,7 @@ local pending = tonumber(it[7])
 if pending > tonumber(ARGV[11]) then
 	wake = at
 end
-local p = 12
+local p = 13
 for i = p + 1, p + tonumber(ARGV[p]) do
 	pending = pending - redis.call('HDEL', KEYS[3], 'b:' .. ARGV[i])
 end

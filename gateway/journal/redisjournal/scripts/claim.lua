@@ -2,10 +2,12 @@
 -- Leases due items, the longest waiting first. Which items those are is known only here, so their
 -- keys are built here; they carry the journal's tag.
 -- KEYS: due and leased queue of every shard, one after the other
--- ARGV: prefix, now, until, max, token, look, offset of every key (#KEYS), ordered states...
+-- ARGV: prefix, now, until, max, token, look, clock, offset of every key (#KEYS), ordered states...
 local prefix, now, till, max, token, look = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local _, ahead = journal_clock(ARGV[7])
+now, till = journal_time(now, ahead), journal_time(till, ahead)
 local ordered = {}
-for i = 7 + #KEYS, #ARGV do
+for i = 8 + #KEYS, #ARGV do
 	ordered[#ordered + 1] = ARGV[i]
 end
 local chunk = 2 * max + 16
@@ -13,7 +15,7 @@ local queues = {}
 for k = 1, #KEYS do
 	-- fetched is where the next page begins in the queue as it is now, next where it will begin
 	-- when what was chosen has left it.
-	queues[k] = {fetched = tonumber(ARGV[6 + k]), next = tonumber(ARGV[6 + k]), at = 1, page = {}, done = false}
+	queues[k] = {fetched = tonumber(ARGV[7 + k]), next = tonumber(ARGV[7 + k]), at = 1, page = {}, done = false}
 end
 -- head is the first not yet seen of a queue: member and score.
 local function head(k)

@@ -2,8 +2,10 @@
 -- Ends an item with everything that belongs to it. A mark stays for a while, so that no
 -- accept journal brings it back.
 -- KEYS: item, bodies, inbox, finished, trash, gone, message, citizen
--- ARGV: prefix, id, version, token, at, milliseconds the mark stays
+-- ARGV: prefix, id, version, token, at, milliseconds the mark stays, clock
 local prefix, id = ARGV[1], ARGV[2]
+local _, ahead = journal_clock(ARGV[7])
+local at = journal_time(ARGV[5], ahead)
 local it = redis.call('HMGET', KEYS[1], 'version', 'token', 'seq', 'shard', 'lane', 'state')
 if it[1] ~= ARGV[3] or it[2] ~= ARGV[4] then
 	return {'lost'}
@@ -14,7 +16,7 @@ for i = 1, #fields, 2 do
 	if string.sub(fields[i], 1, 2) == 'b:' then
 		local file = string.match(fields[i + 1], ' a (.+)$')
 		if file then
-			redis.call('ZADD', KEYS[5], ARGV[5], file)
+			redis.call('ZADD', KEYS[5], at, file)
 		end
 	end
 end
