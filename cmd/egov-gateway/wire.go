@@ -373,7 +373,7 @@ const orphanAge = 24 * time.Hour
 // sweep takes away documents whose acceptance a crash cut off, once a day.
 func (b *builder) sweep(ctx context.Context) {
 	for {
-		n, err := b.copies.Sweep(time.Now().Add(-orphanAge), func(id gateway.RequestID) (bool, error) {
+		n, err := b.copies.Sweep(orphanAge, func(id gateway.RequestID) (bool, error) {
 			_, err := b.store.Get(ctx, id)
 			if errors.Is(err, journal.ErrNotFound) {
 				return false, nil

@@ -160,11 +160,16 @@ func (s *Store) Walk(visit func(id gateway.RequestID, changed time.Time) error) 
 	return nil
 }
 
-// Sweep erases the documents of requests that has does not know and that came before t: their
-// acceptance was never completed. It returns how many requests that were.
-func (s *Store) Sweep(t time.Time, has func(gateway.RequestID) (bool, error)) (swept int, err error) {
+// Sweep erases the documents of requests that has does not know and whose documents are of at least
+// that age: their acceptance was never completed. It returns how many requests that were. The age is
+// counted by the file system's clock, which several gateways may share.
+func (s *Store) Sweep(age time.Duration, has func(gateway.RequestID) (bool, error)) (swept int, err error) {
+	now, err := s.now()
+	if err != nil {
+		return 0, fmt.Errorf("attachment: %w", err)
+	}
 	err = s.Walk(func(id gateway.RequestID, changed time.Time) error {
-		if !changed.Before(t) {
+		if now.Sub(changed) < age {
 			return nil
 		}
 		known, err := has(id)
@@ -175,6 +180,19 @@ func (s *Store) Sweep(t time.Time, has func(gateway.RequestID) (bool, error)) (s
 		return s.Erase(id)
 	})
 	return swept, err
+}
+
+// now is the file system's clock, by which it dates the files.
+func (s *Store) now() (time.Time, error) {
+	f, err := os.CreateTemp(s.dir, "clock-*.tmp")
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // Copy writes the documents of every request into the store to, checking each.

@@ -101,14 +101,25 @@ func TestEraseLeavesTheOthers(t *testing.T) {
 // What a crash left between the documents and the acceptance goes; what was accepted, or is
 // just being accepted, stays.
 func TestSweep(t *testing.T) {
-	s, _ := open(t)
+	s, dir := open(t)
 	put(t, s, one, "a")
 	put(t, s, two, "b")
 	has := func(id gateway.RequestID) (bool, error) { return id == one, nil }
-	if n, err := s.Sweep(time.Now().Add(-time.Hour), has); err != nil || n != 0 {
+	if n, err := s.Sweep(time.Hour, has); err != nil || n != 0 {
 		t.Errorf("young ones: %d, %v", n, err)
 	}
-	if n, err := s.Sweep(time.Now().Add(time.Hour), has); err != nil || n != 1 {
+	for _, id := range []gateway.RequestID{one, two} {
+		folder := filepath.Join(dir, string(id[:2]), string(id))
+		info, err := os.Stat(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := info.ModTime().Add(-2 * time.Hour)
+		if err := os.Chtimes(folder, before, before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Sweep(time.Hour, has); err != nil || n != 1 {
 		t.Errorf("old ones: %d, %v", n, err)
 	}
 	if _, err := s.Get(one, sumOf("a")); err != nil {
@@ -118,7 +129,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("swept: %v", err)
 	}
 	unsure := errors.New("the journal does not answer")
-	if _, err := s.Sweep(time.Now().Add(time.Hour), func(gateway.RequestID) (bool, error) { return false, unsure }); !errors.Is(err, unsure) {
+	if _, err := s.Sweep(time.Hour, func(gateway.RequestID) (bool, error) { return false, unsure }); !errors.Is(err, unsure) {
 		t.Errorf("unsure: %v", err)
 	}
 	if _, err := s.Get(one, sumOf("a")); err != nil {
