@@ -56,6 +56,8 @@ gateway/httpserver:
 gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
 gateway/monitoring:
 gateway/harness: gateway/xmlsig
+# Programs of others, for tests.
+gateway/harness/peer:
 # The format of a collection of signed documents; for the commands, never for the service.
 gateway/harness/corpus: gateway
 gateway/harness/replay: gateway gateway/harness/corpus gateway/shep

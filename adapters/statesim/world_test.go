@@ -23,6 +23,7 @@ import (
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/adapters/statesim/testworld"
 	testpki "egov-gateway/certs-testdata"
+	"egov-gateway/gateway/harness/peer"
 
 	"github.com/beevik/etree"
 )
@@ -210,7 +211,7 @@ func need(t *testing.T, tool, pkg string) {
 
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	out, err := peer.Command(t.Context(), time.Now(), name, args...).CombinedOutput()
 	return string(out), err
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/peer"
 	"egov-gateway/gateway/shep"
 )
 
@@ -89,7 +90,7 @@ func independentStack(t *testing.T, contract string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, peerPython, "testdata/zeep_peer.py")
+	cmd := peer.Command(ctx, l.clock.Now(), peerPython, "testdata/zeep_peer.py")
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(job), &stderr
 	out, err := cmd.Output()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/peer"
 	"egov-gateway/gateway/revocation"
 )
 
@@ -61,7 +62,7 @@ func (a *authority) write(name, text string) {
 }
 
 func (a *authority) run(stdin []byte, args ...string) ([]byte, error) {
-	cmd := exec.Command("openssl", args...)
+	cmd := peer.Command(a.t.Context(), time.Now(), "openssl", args...)
 	cmd.Dir, cmd.Stdin = a.dir, bytes.NewReader(stdin)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
