@@ -503,7 +503,7 @@ func TestRunWorksByItself(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	s.deliver(s.parcel(reqID, s.pki.Must("citizen-01"), nil, nil))
 	s.hop(testpki.At.Add(time.Minute))
-	for deadline := time.Now().Add(10 * time.Second); !s.State().Requests[reqID].Done; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !s.State().Requests[reqID].Done; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the provider did not finish")
 		}

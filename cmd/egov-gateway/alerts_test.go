@@ -97,7 +97,7 @@ func (w *watcher) firing(job string) map[string]bool {
 func (w *watcher) await(t *testing.T, job string, fire bool, again func(), alerts ...string) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
 		if again != nil {
 			again()
 		}
@@ -112,7 +112,7 @@ func (w *watcher) await(t *testing.T, job string, fire bool, again func(), alert
 			return
 		}
 	}
-	t.Errorf("%s: after 40 s, firing is not %v: %s", job, fire, strings.Join(left, ", "))
+	t.Errorf("%s: after 2 min, firing is not %v: %s", job, fire, strings.Join(left, ", "))
 }
 
 func newAlertLab(t *testing.T, change func(*lab)) *lab {

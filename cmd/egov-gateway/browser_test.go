@@ -46,7 +46,7 @@ func newBrowser(t *testing.T) *browser {
 	}
 	alloc, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	ctx, end := chromedp.NewContext(alloc)
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(func() { cancel(); end(); stop() })
 	b := &browser{t, ctx, string(axe)}
 	// The first action starts the browser, which lives as long as that action's context.
@@ -66,7 +66,7 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 
 func ask[T any](b *browser, a chromedp.Action[T]) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	v, err := chromedp.Run(ctx, a)
 	if err != nil {
@@ -89,7 +89,7 @@ func (b *browser) open(url string) { b.t.Helper(); b.do(chromedp.Navigate(url)) 
 // press clicks and waits for the page that follows.
 func (b *browser) press(selector string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
 		b.t.Fatalf("press %s: %v\non %s", selector, err, b.where())
@@ -119,7 +119,7 @@ func (b *browser) sees(all ...string) {
 // awaits waits until an expression holds, without loading the page anew.
 func (b *browser) awaits(what, expression string) {
 	b.t.Helper()
-	for end := time.Now().Add(15 * time.Second); b.js(expression) != "true"; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); b.js(expression) != "true"; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			b.t.Fatalf("%s never happened:\n%s", what, b.text())
 		}

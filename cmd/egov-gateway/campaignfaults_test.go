@@ -160,7 +160,7 @@ func (m *machine) start() error {
 	go func() { cmd.Wait(); close(ended) }() //nolint:errcheck // how it ended is asked for elsewhere
 	client := &http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-ended:
 			return fmt.Errorf("gateway %d ended at its start: %s", m.n, m.tail())
@@ -187,7 +187,7 @@ func (m *machine) tail() string {
 // reach Redis says so and ends. That it does not start at all is a finding.
 func (m *machine) again() {
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = m.start(); err == nil {
 			return
 		}
@@ -296,7 +296,7 @@ func (r *redisServer) start() error {
 	ended := make(chan struct{})
 	r.cmd, r.ended = cmd, ended
 	go func() { cmd.Wait(); close(ended) }() //nolint:errcheck // how it ended does not matter
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		c, err := net.DialTimeout("tcp", r.address, time.Second)
 		if err != nil {
 			continue
@@ -335,7 +335,7 @@ var machineFaults = map[string]fault{
 		m.signal(syscall.SIGTERM)
 		select {
 		case <-m.ended:
-		case <-time.After(25 * time.Second):
+		case <-time.After(2 * time.Minute):
 			c.find("start", "gateway %d does not end at SIGTERM", m.n)
 			m.kill()
 		}

@@ -83,7 +83,7 @@ func (l *lab) mustAccept(t *testing.T, d harness.Draft, signer string) intake.Re
 // await lets time pass until the condition on a request holds.
 func (l *lab) await(t *testing.T, id gateway.RequestID, until func(intake.Progress) bool) intake.Progress {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var p intake.Progress
 	err := l.pass(ctx, func() bool {
@@ -782,7 +782,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Errorf("healthz %d %s", status, body)
 	}
 	status, _, body := get(t, l.admin+"/readyz")
-	for deadline := time.Now().Add(20 * time.Second); status != http.StatusOK && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); status != http.StatusOK && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		status, _, body = get(t, l.admin+"/readyz") // the lists are still being loaded
 	}
 	var ready struct{ Probes map[string]string }

@@ -38,7 +38,7 @@ func (l *lab) process(t testing.TB) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(l.admin + "/readyz")
 		if err != nil {
 			continue
@@ -84,7 +84,7 @@ func TestKilledBetween202AndDelivery(t *testing.T) {
 	cmd = l.process(t)
 	for _, id := range ids {
 		var p intake.Progress
-		for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if p, err = l.progress(id); err == nil && closed(p) {
 				break
 			}

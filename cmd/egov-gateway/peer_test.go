@@ -60,7 +60,7 @@ func independentStack(t *testing.T, contract string) {
 	if err := l.startGateway(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	go l.world.Run(ctx) //nolint:errcheck // ends with ctx
 

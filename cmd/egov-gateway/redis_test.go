@@ -47,7 +47,7 @@ func newRedis(t testing.TB) (string, *redis.Client) {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	c := redis.NewClient(&redis.Options{Addr: address})
 	t.Cleanup(func() { c.Close() })
-	for end := time.Now().Add(10 * time.Second); c.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("redis-server does not answer")
 		}
@@ -126,7 +126,7 @@ func TestTwoGatewaysOnOneRedis(t *testing.T) {
 		t.Helper()
 		for _, id := range ids {
 			var p intake.Progress
-			for end := time.Now().Add(60 * time.Second); time.Now().Before(end) && !closed(p); time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && !closed(p); time.Sleep(50 * time.Millisecond) {
 				p, _ = l.progress(id)
 			}
 			if !closed(p) || p.Result == nil {
@@ -168,7 +168,7 @@ func TestTwoGatewaysOnOneRedis(t *testing.T) {
 		}
 		return int(n)
 	}
-	for end := time.Now().Add(20 * time.Second); leased() < held; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); leased() < held; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d requests are held", leased())
 		}
@@ -214,7 +214,7 @@ func TestReadyzSaysWhyRedisIsNotWrittenTo(t *testing.T) {
 		t.Helper()
 		var status int
 		var body []byte
-		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if status, _, body = get(t, l.admin+"/readyz"); status == want && strings.Contains(string(body), words) {
 				return
 			}

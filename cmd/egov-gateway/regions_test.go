@@ -34,7 +34,7 @@ func TestR6ARequestCrossesGateways(t *testing.T) {
 	if err := l.start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, tt := range []struct {
 		name, territory, provider string
@@ -119,7 +119,7 @@ func TestR6ARegionMayBeAwayForDays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var p intake.Progress
 	if err := l.pass(ctx, func() bool {
@@ -146,7 +146,7 @@ func TestR6AnyGatewayMayBeKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	running := map[*lab]*exec.Cmd{}
 	for _, one := range l.all() {
@@ -291,7 +291,7 @@ func TestR6WhatAnotherGatewayMustProve(t *testing.T) {
 	}
 
 	r := l.portal.mustAccept(t, draft, "citizen-01")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for {
 		if p, err := l.portal.progress(r.ID); err == nil && p.State == gateway.StateDelivered {

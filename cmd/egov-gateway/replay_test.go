@@ -203,7 +203,7 @@ func TestCoordinatedOmission(t *testing.T) {
 	slow.Addr = address
 	go slow.ListenAndServe()
 	t.Cleanup(func() { slow.Close() })
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if resp, err := http.Get("http://" + address); err == nil {
 			resp.Body.Close()
 			break

@@ -93,7 +93,7 @@ func TestATraceFollowsTheRequest(t *testing.T) {
 		t.Fatalf("%d %s", status, body)
 	}
 	request := gateway.RequestID(body[bytes.Index(body, []byte(`"id":"`))+6:][:32])
-	eventually(t, 10*time.Second, "delivered", func() bool { p, err := l.progress(request); return err == nil && p.State == gateway.StateDelivered })
+	eventually(t, "delivered", func() bool { p, err := l.progress(request); return err == nil && p.State == gateway.StateDelivered })
 	_, _, metrics := get(t, l.admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
 	if !strings.Contains(string(metrics), `trace_id="`+id+`"`) {
 		t.Error("no exemplar names the trace")
@@ -106,7 +106,7 @@ func TestATraceFollowsTheRequest(t *testing.T) {
 	want := []string{"door", "step enrich", "call gbdfl", "call gbdrn", "step dispatch", "call taraz", "step follow", "step notify", "call portal"}
 	var names []string
 	var text string
-	eventually(t, 10*time.Second, "every span", func() bool {
+	eventually(t, "every span", func() bool {
 		names, text = r.names(id)
 		return !slices.ContainsFunc(want, func(n string) bool { return !slices.Contains(names, n) })
 	})

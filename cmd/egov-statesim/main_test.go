@@ -64,7 +64,7 @@ func TestRunServesTheWorldUntilItIsStopped(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("the process does not stop")
 	}
 }

@@ -105,7 +105,7 @@ func (s *server) counted(t *testing.T) map[string]uint64 {
 // eventually waits until ok, for what follows an answer: log and metrics.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}

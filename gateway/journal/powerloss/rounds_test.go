@@ -81,7 +81,7 @@ func (c *child) first(t *testing.T) ack {
 	select {
 	case a := <-c.acks:
 		return a
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the writer says nothing")
 		return ack{}
 	}
@@ -129,7 +129,7 @@ func startRedis(t *testing.T, dir string, o order) *redisServer {
 	t.Cleanup(s.kill)
 	client := redis.NewClient(&redis.Options{Addr: address})
 	defer client.Close()
-	for end := time.Now().Add(20 * time.Second); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.kill()
 			t.Fatalf("redis-server does not start: %s", log.String())
@@ -358,7 +358,7 @@ func TestWhatAKilledProcessLeftIsOnDiskBeforeItIsServed(t *testing.T) {
 	must(t, killed.goOn())
 	select {
 	case <-reached:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the commit was not synced")
 	}
 	must(t, killed.cmd.Process.Kill())

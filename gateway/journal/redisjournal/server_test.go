@@ -69,7 +69,7 @@ func (s *server) start() {
 	}
 	c := s.client()
 	defer c.Close()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if c.Ping(context.Background()).Err() == nil {
 			return
 		}
@@ -131,7 +131,7 @@ func newCluster(t testing.TB) []*server {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := errors.Join(each(all, func(c *redis.Client) error {
 			shards, err := c.ClusterShards(ctx).Result()
 			if err == nil && len(shards) != 3 {

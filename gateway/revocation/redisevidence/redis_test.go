@@ -45,7 +45,7 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", s.address)
 		if err == nil {
 			c.Close()
@@ -131,7 +131,7 @@ func TestAStoreKeepsOctetsForAWhile(t *testing.T) {
 	if s.Put(ctx, "k", nil, 0) == nil {
 		t.Error("evidence without an end was kept")
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if raw, _ := s.Get(ctx, "k"); raw == nil {
 			break
 		}

@@ -121,7 +121,7 @@ func (s *shard) expect(k *revocation.Checker, id string, want gateway.Reason) {
 // settled waits until the background writes have arrived.
 func (s *shard) settled(c *redis.Client, keys int) []string {
 	s.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		all := c.Keys(context.Background(), "egov-gateway:*").Val()
 		evidence := all[:0]
 		for _, k := range all {
