@@ -134,7 +134,7 @@ func TestACollectorThatIsAway(t *testing.T) {
 	r := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01")
 	l.await(t, r.ID, closed)
 	l.svc.Close()
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > 2*time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -89,6 +89,8 @@ type Config struct {
 	FetchCRL func(ctx context.Context, url, tag string) (raw []byte, newTag string, unchanged bool, err error)
 	// Shared, when set, spares the responders what another gateway asked already.
 	Shared Shared
+	// SharedTimeout bounds one look at it; 0 means [DefaultSharedTimeout].
+	SharedTimeout time.Duration
 	// Late, when set, is told of certificates that were decided good although they had been
 	// revoked by then, when newer evidence says so. It must return soon.
 	Late       func(Late)
@@ -138,6 +140,7 @@ func New(c Config) (*Checker, error) {
 	c.DeltaMaxAge = cmp.Or(c.DeltaMaxAge, DefaultDeltaMaxAge)
 	c.OCSPTimeout = cmp.Or(c.OCSPTimeout, DefaultOCSPTimeout)
 	c.Hedge = cmp.Or(c.Hedge, DefaultHedge)
+	c.SharedTimeout = cmp.Or(c.SharedTimeout, DefaultSharedTimeout)
 	c.CRLTimeout = cmp.Or(c.CRLTimeout, DefaultCRLTimeout)
 	c.CRLEvery = cmp.Or(c.CRLEvery, DefaultCRLEvery)
 	c.DeltaEvery = cmp.Or(c.DeltaEvery, DefaultDeltaEvery)
@@ -158,7 +161,7 @@ func New(c Config) (*Checker, error) {
 	if k.metrics, err = newMetrics(c.Metrics, k); err != nil {
 		return nil, err
 	}
-	k.shelf = newShelf(c.Shared, k.metrics, k.now)
+	k.shelf = newShelf(c.Shared, c.SharedTimeout, k.metrics, k.now)
 	return k, nil
 }
 

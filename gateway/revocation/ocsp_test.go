@@ -198,7 +198,7 @@ func TestTheSecondResponderIsAskedWhenTheFirstIsSlowOrWrong(t *testing.T) {
 			start := time.Now()
 			_, err := s.check(k)
 			wantReason(t, err, tt.want)
-			if took := time.Since(start); took > 3*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 		})
@@ -229,13 +229,13 @@ func TestAResponderThatFailsIsSpared(t *testing.T) {
 func TestACallerWhoLeavesDoesNotWait(t *testing.T) {
 	s := newStage(t)
 	s.respond(ocspURL, func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
-	k := s.refreshed(nil)
+	k := s.refreshed(func(c *revocation.Config) { c.OCSPTimeout = 10 * time.Minute })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	start := time.Now()
 	_, err := k.Check(ctx, pathOf(t, s.pki, "citizen-01", "issuing", "root"), now)
 	wantReason(t, err, gateway.StatusUnavailable)
-	if !errors.Is(err, context.Canceled) || time.Since(start) > 100*time.Millisecond {
+	if !errors.Is(err, context.Canceled) || time.Since(start) > time.Minute {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }

@@ -26,8 +26,10 @@ type Shared interface {
 
 // Bounds of the shared layer. It must never cost more than it saves.
 const (
-	sharedTimeout  = 100 * time.Millisecond // for one look
-	sharedPause    = 5 * time.Second        // nobody looks after a failure
+	// DefaultSharedTimeout bounds one look at the shared layer.
+	DefaultSharedTimeout = 100 * time.Millisecond
+
+	sharedPause    = 5 * time.Second // nobody looks after a failure
 	sharedLease    = 1500 * time.Millisecond
 	sharedWait     = 300 * time.Millisecond // for the answer of whoever holds the lease
 	sharedPoll     = 25 * time.Millisecond
@@ -40,17 +42,18 @@ const (
 // A shelf is the shared layer behind its bounds.
 type shelf struct {
 	shared  Shared
+	limit   time.Duration // for one look
 	metrics *metrics
 	now     func() time.Time
 	until   atomic.Int64 // nobody looks before that instant, Unix nanoseconds
 	writers chan struct{}
 }
 
-func newShelf(s Shared, m *metrics, now func() time.Time) *shelf {
+func newShelf(s Shared, limit time.Duration, m *metrics, now func() time.Time) *shelf {
 	if s == nil {
 		return nil
 	}
-	return &shelf{shared: s, metrics: m, now: now, writers: make(chan struct{}, sharedWriters)}
+	return &shelf{shared: s, limit: limit, metrics: m, now: now, writers: make(chan struct{}, sharedWriters)}
 }
 
 func (h *shelf) away() bool { return h.now().UnixNano() < h.until.Load() }
@@ -112,7 +115,7 @@ func (h *shelf) lease(ctx context.Context, key string) bool {
 	if h.away() {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, sharedTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	mine, err := h.shared.Lease(ctx, key, sharedLease)
 	h.done("lease", err)
@@ -132,7 +135,7 @@ func (c *Checker) borrowed(ctx context.Context, s *source, cert *trust.Certifica
 	key := s.ocspKey(cert.Serial)
 	spoiled := false
 	look := func() bool {
-		raw := c.shelf.get(ctx, key, sharedTimeout)
+		raw := c.shelf.get(ctx, key, c.shelf.limit)
 		if raw == nil {
 			return false
 		}
@@ -171,7 +174,7 @@ func (c *Checker) lend(s *source, serial []byte, f finding, until time.Time) {
 	if c.shelf == nil || f.state != good && f.state != revoked {
 		return
 	}
-	c.shelf.put(sharedTimeout*2, min(sharedOCSPLife, until.Sub(c.now())), keyed{s.ocspKey(serial), f.evidence.Raw})
+	c.shelf.put(c.shelf.limit*2, min(sharedOCSPLife, until.Sub(c.now())), keyed{s.ocspKey(serial), f.evidence.Raw})
 }
 
 func (s *source) crlKey(delta bool, number string) string {
@@ -197,7 +200,7 @@ func (c *Checker) borrowList(ctx context.Context, s *source, delta bool) []byte 
 	if c.shelf == nil {
 		return nil
 	}
-	number := string(c.shelf.get(ctx, s.crlKey(delta, "latest"), sharedTimeout))
+	number := string(c.shelf.get(ctx, s.crlKey(delta, "latest"), c.shelf.limit))
 	l := s.lists.Load()
 	held := l.base
 	if delta {

@@ -339,7 +339,7 @@ func TestPaths(t *testing.T) {
 			}
 			start := time.Now()
 			j := s.Judge(w.leaf.c, o)
-			if took := time.Since(start); took > 50*time.Millisecond {
+			if took := time.Since(start); took > 5*time.Second { // unbounded it takes hours
 				t.Errorf("took %v", took)
 			}
 			err = first(j.PathErr, j.ValidityErr, j.PurposeErr)

@@ -153,14 +153,14 @@ func TestAStoreKeepsOctetsForAWhile(t *testing.T) {
 func TestACallEndsWithItsContext(t *testing.T) {
 	server := newServer(t)
 	s, _ := server.store()
-	server.delay.Store(int64(2 * time.Second))
+	server.delay.Store(int64(30 * time.Second))
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
 	if _, err := s.Get(ctx, "k"); err == nil {
 		t.Error("no error")
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
