@@ -62,6 +62,7 @@ type Config struct {
 	Cabinet        CabinetConfig `yaml:"cabinet"`
 	Console        *Console      `yaml:"console"`
 	Limits         Limits        `yaml:"limits"`
+	Audit          Audit         `yaml:"audit"`
 	Synthetic      *Synthetic    `yaml:"synthetic"`
 	Tracing        *Tracing      `yaml:"tracing"`
 	// Clock shifts the clock for replays; absent in production.
@@ -191,6 +192,14 @@ type Limits struct {
 	Concurrent int `yaml:"concurrent"`
 	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
 	DiskFree uint64 `yaml:"disk_free"`
+}
+
+// Audit says how long is kept what leaves no request behind.
+type Audit struct {
+	// Refusals of known portals at the doors. 0 means 2160h (90 days).
+	Refusals Duration `yaml:"refusals"`
+	// Actions of operators, looks included. 0 means 43800h (5 years).
+	Actions Duration `yaml:"actions"`
 }
 
 // Duration is written like 10s.

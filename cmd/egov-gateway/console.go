@@ -136,7 +136,7 @@ func (b *builder) console(queues []string, kick func()) (*console.Console, error
 		return nil, err
 	}
 	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues, Operators: operators,
-		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
+		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log, SignInRefused: b.m.signInRefused,
 		Redrive: func(ctx context.Context, id gateway.RequestID, version int64) error {
 			_, _, err := b.store.Signal(ctx, id, redriveOf(version, b.now()))
 			if err == nil {

@@ -33,6 +33,7 @@ type metrics struct {
 	sources   *prometheus.HistogramVec
 	callbacks *prometheus.CounterVec
 	messages  *prometheus.CounterVec
+	signIns   *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
 	breakers  *prometheus.GaugeVec
 	skew      *prometheus.GaugeVec
@@ -79,6 +80,7 @@ func newMetrics(now func() time.Time) *metrics {
 		sources:   histogram("source_duration_seconds", "Time of one question to a state system.", "source", "kind", "reason"),
 		callbacks: counter("provider_documents_total", "Steps and results from providers by outcome; reason is \"recorded\" for one that was taken.", "provider", "kind", "reason"),
 		messages:  counter("shep_messages_total", "Messages at SHEP's channels by outcome.", "participant", "operation", "reason"),
+		signIns:   counter("console_sign_ins_refused_total", "Sign-ins at the operators' pages that were refused, by the way that was tried.", "way"),
 		upstream:  histogram("upstream_duration_seconds", "Time of an outgoing HTTP call, repetitions included.", "system", "role", "reason"),
 		breakers:  gauge("upstream_breaker_open", "1 while a system is spared after repeated failures, as of the last call.", "system", "role"),
 		skew:      gauge("upstream_clock_skew_seconds", "This gateway's clock minus the header Date of a system's last answer.", "system", "role"),
@@ -86,7 +88,7 @@ func newMetrics(now func() time.Time) *metrics {
 		group:     plain("journal_commit_calls", "Calls that shared one journal transaction.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}),
 		sync:      plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
 	}
-	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.upstream, m.breakers, m.skew, m.commit, m.group, m.sync,
+	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.signIns, m.upstream, m.breakers, m.skew, m.commit, m.group, m.sync,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.clock()
 	m.build()
@@ -200,6 +202,8 @@ func (m *metrics) signedBy(provider string, until time.Time) {
 	defer m.mu.Unlock()
 	m.signed[provider] = until
 }
+
+func (m *metrics) signInRefused(way string) { m.signIns.WithLabelValues(way).Inc() }
 
 func (m *metrics) shep(participant string, op shep.Operation, r gateway.Reason, _ time.Duration) {
 	m.messages.WithLabelValues(participant, string(op), label(r, "answered")).Inc()

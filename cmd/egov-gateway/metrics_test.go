@@ -20,6 +20,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/console"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/synthetic"
 )
@@ -114,6 +115,7 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"responder": like("[0-9]"), "role": in([]string{roleProvider, roleRegister, rolePortal, roleRegion, roleParticipant, roleRevocation, "own", "ca", "responder", "anchor", "intermediate"}),
 		"route": like(`none|[A-Z]* ?/[a-z0-9/{}$._-]*`), "service": in(none, []string{"housing-aid", "complaint", "shep"}), "shard": in(none, []string{"all", "shep:egov.kz", "shep:bank.kz"}, shards),
 		"source": in(sources), "stage": in(none, synthetic.Stages), "state": in(states), "status": in([]string{"verified", "refused", "indeterminate"}),
+		"way":    in(console.Ways),
 		"step":   like("enrich|dispatch|follow|notify|retain|remove|parked|push|wait|keep|[a-z-]+"),
 		"system": in(sources, providers, []string{"portal", "revocation", "egov.kz", "bank.kz"}),
 		"le":     like(`[0-9.e+-]+|\+Inf`), "quantile": like("[0-9.]+"),

@@ -152,6 +152,7 @@ func labelled() [][2]string {
 		{"step", "steps of the flow and of the passports"},
 		{"system", "configured systems that are called"},
 		{"version", "of the program"},
+		{"way", "token, oidc"},
 	}
 }
 

@@ -76,7 +76,7 @@ func (c *Config) redisJournal() (redisjournal.Config, error) {
 	password, err := c.secretFile("journal.password_file", c.Journal.PasswordFile)
 	j := &c.Journal
 	return redisjournal.Config{Redis: j.Redis, Password: password, Name: j.Name, Dir: c.path(c.Data), Archive: c.path(j.Archive), ArchiveAfter: time.Duration(j.ArchiveAfter), Settle: time.Duration(j.Settle),
-		Keep: time.Duration(j.Keep), Replicas: j.Replicas, AcceptLoss: j.AcceptLoss}, err
+		RefusalsKeep: time.Duration(c.Audit.Refusals), ActionsKeep: time.Duration(c.Audit.Actions), Keep: time.Duration(j.Keep), Replicas: j.Replicas, AcceptLoss: j.AcceptLoss}, err
 }
 
 // A store is the journal, wherever it lies.
@@ -88,7 +88,8 @@ type store interface {
 // openStore opens the journal that the configuration names.
 func (b *builder) openStore() (store, error) {
 	if len(b.c.Journal.Redis) == 0 {
-		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Synced: b.m.synced, MinFree: b.c.Limits.DiskFree, Log: b.log})
+		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Synced: b.m.synced, MinFree: b.c.Limits.DiskFree,
+			RefusalsKeep: time.Duration(b.c.Audit.Refusals), ActionsKeep: time.Duration(b.c.Audit.Actions), Log: b.log})
 		if err != nil {
 			return nil, err
 		}

@@ -121,6 +121,8 @@ type Config struct {
 
 	Operators []Operator
 	OIDC      *OIDC // nil: no such sign-in
+	// SignInRefused, if set, is told of each refused sign-in by its way, one of Ways.
+	SignInRefused func(way string)
 	// SecureCookie marks cookies for https only; false on plain loopback.
 	SecureCookie bool
 
@@ -265,6 +267,15 @@ func (c *Console) order(do func(v visit) error) http.HandlerFunc {
 		return do(v)
 	})
 }
+
+// Ways to sign in.
+const (
+	WayToken = "token"
+	WayOIDC  = "oidc"
+)
+
+// Ways lists them.
+var Ways = []string{WayToken, WayOIDC}
 
 // Actions in the audit.
 const (

@@ -2,15 +2,21 @@ package console
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"egov-gateway/gateway"
 )
@@ -34,19 +40,28 @@ const signInLife = 10 * time.Minute
 
 const stateCookie = "console_sign_in"
 
-type oidcDoor struct {
-	c   OIDC
-	now func() time.Time
+// usedMax bounds the states that are remembered as used. One that is pushed out still fails at the identity
+// provider, whose codes count once.
+const usedMax = 10_000
 
-	mu       sync.Mutex
-	provider *oidc.Provider     // found at the first sign-in, so that the gateway starts without it; guarded by mu
-	pending  map[string]pending // by state; guarded by mu
+// An oidcDoor keeps nothing of a sign-in that was only begun: that travels sealed in the cookie of the
+// browser that began, so that however many begin push nobody out.
+type oidcDoor struct {
+	c    OIDC
+	now  func() time.Time
+	seal cipher.AEAD // under a key of this process
+
+	finding  singleflight.Group
+	provider atomic.Pointer[oidc.Provider] // found at the first sign-in, so that the gateway starts without it
+
+	mu   sync.Mutex
+	used map[string]time.Time // states that came back, until they end; guarded by mu
 }
 
 // pending is a sign-in that was begun.
 type pending struct {
-	nonce, verifier string
-	until           time.Time
+	State, Nonce, Verifier string
+	Until                  time.Time
 }
 
 func newOIDCDoor(c OIDC, now func() time.Time) (*oidcDoor, error) {
@@ -59,57 +74,93 @@ func newOIDCDoor(c OIDC, now func() time.Time) (*oidcDoor, error) {
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 10 * time.Second}
 	}
-	return &oidcDoor{c: c, now: now, pending: map[string]pending{}}, nil
+	key := make([]byte, 32)
+	rand.Read(key) //nolint:errcheck // never fails
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &oidcDoor{c: c, now: now, seal: seal, used: map[string]time.Time{}}, nil
 }
 
+// find asks the identity provider what it is, once for all who wait for that.
 func (d *oidcDoor) find(ctx context.Context) (*oidc.Provider, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.provider != nil {
-		return d.provider, nil
+	if p := d.provider.Load(); p != nil {
+		return p, nil
 	}
-	// The provider keeps this context for the keys that it fetches later.
-	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), d.c.Client), d.c.Issuer)
+	found, err, _ := d.finding.Do("", func() (any, error) {
+		// The provider keeps this context for the keys that it fetches later.
+		p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), d.c.Client), d.c.Issuer)
+		if err == nil {
+			d.provider.Store(p)
+		}
+		return p, err
+	})
 	if err != nil {
 		return nil, gateway.Errorf(gateway.OperatorUnauthenticated, "the identity provider does not answer: %w", err)
 	}
-	d.provider = p
-	return p, nil
+	return found.(*oidc.Provider), nil
 }
 
 func (d *oidcDoor) flow(p *oidc.Provider) *oauth2.Config {
 	return &oauth2.Config{ClientID: d.c.ClientID, ClientSecret: d.c.ClientSecret, Endpoint: p.Endpoint(), RedirectURL: d.c.RedirectURL, Scopes: []string{oidc.ScopeOpenID, "email", "profile"}}
 }
 
-// begin returns where the browser is sent, and the state.
-func (d *oidcDoor) begin(ctx context.Context) (url, state string, err error) {
+// begin returns where the browser is sent, and what its cookie holds.
+func (d *oidcDoor) begin(ctx context.Context) (url, cookie string, err error) {
 	p, err := d.find(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	one := pending{nonce: rand.Text(), verifier: oauth2.GenerateVerifier(), until: d.now().Add(signInLife)}
-	state = rand.Text()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k, old := range d.pending {
-		if d.now().After(old.until) || len(d.pending) > 1000 {
-			delete(d.pending, k)
-		}
+	one := pending{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Until: d.now().Add(signInLife)}
+	plain, err := json.Marshal(one)
+	if err != nil {
+		return "", "", err
 	}
-	d.pending[state] = one
-	return d.flow(p).AuthCodeURL(state, oidc.Nonce(one.nonce), oauth2.S256ChallengeOption(one.verifier)), state, nil
+	cookie = base64.RawURLEncoding.EncodeToString(d.seal.Seal(nil, nil, plain, nil))
+	return d.flow(p).AuthCodeURL(one.State, oidc.Nonce(one.Nonce), oauth2.S256ChallengeOption(one.Verifier)), cookie, nil
 }
 
-// end turns the code into the name of an operator. A state counts once.
-func (d *oidcDoor) end(ctx context.Context, state, code string) (string, error) {
+// open reads a cookie that begin made; ok is false for any other, for another state, and for one that was
+// used or took too long.
+func (d *oidcDoor) open(cookie, state string) (one pending, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err != nil {
+		return one, false
+	}
+	plain, err := d.seal.Open(nil, nil, sealed, nil)
+	if err != nil || json.Unmarshal(plain, &one) != nil {
+		return one, false
+	}
+	now := d.now()
+	if subtle.ConstantTimeCompare([]byte(one.State), []byte(state)) != 1 || now.After(one.Until) {
+		return one, false
+	}
 	d.mu.Lock()
-	one, ok := d.pending[state]
-	delete(d.pending, state)
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	if _, again := d.used[one.State]; again {
+		return one, false
+	}
+	for k, until := range d.used {
+		if now.After(until) || len(d.used) >= usedMax {
+			delete(d.used, k)
+		}
+	}
+	d.used[one.State] = one.Until
+	return one, true
+}
+
+// end turns the code into the name of an operator. A state counts once, for the browser that began.
+func (d *oidcDoor) end(ctx context.Context, cookie, state, code string) (string, error) {
+	one, ok := d.open(cookie, state)
 	refused := func(why string) (string, error) {
 		return "", gateway.Errorf(gateway.OperatorUnauthenticated, "%s", why)
 	}
-	if !ok || d.now().After(one.until) {
+	if !ok {
 		return refused("the sign-in was not begun here, or took too long")
 	}
 	p, err := d.find(ctx)
@@ -117,7 +168,7 @@ func (d *oidcDoor) end(ctx context.Context, state, code string) (string, error) 
 		return "", err
 	}
 	ctx = oidc.ClientContext(ctx, d.c.Client)
-	token, err := d.flow(p).Exchange(ctx, code, oauth2.VerifierOption(one.verifier))
+	token, err := d.flow(p).Exchange(ctx, code, oauth2.VerifierOption(one.Verifier))
 	if err != nil {
 		return refused("the identity provider does not take the code")
 	}
@@ -129,12 +180,16 @@ func (d *oidcDoor) end(ctx context.Context, state, code string) (string, error) 
 	if err != nil {
 		return refused("the ID token does not verify")
 	}
-	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(one.nonce)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(one.Nonce)) != 1 {
 		return refused("the ID token answers another sign-in")
 	}
 	var claims map[string]any
 	if err := id.Claims(&claims); err != nil {
 		return refused("the ID token's claims cannot be read")
+	}
+	// OpenID Connect Core 1.0 §3.1.3.7, 4 and 5: a token for several names who is meant.
+	if azp, given := claims["azp"]; given && azp != d.c.ClientID || !given && len(id.Audience) > 1 {
+		return refused("the ID token is for another client")
 	}
 	name, _ := claims[d.c.Claim].(string)
 	if verified, _ := claims["email_verified"].(bool); d.c.Claim == "email" && !verified {
@@ -152,14 +207,14 @@ func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 		c.refuse(v, gateway.Errorf(gateway.NotFound, "there is no such sign-in"))
 		return
 	}
-	url, state, err := c.oidc.begin(r.Context())
+	url, sealed, err := c.oidc.begin(r.Context())
 	if err != nil {
 		c.c.Log.Error("console", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.refuse(v, err)
 		return
 	}
 	// The browser that began is the one that ends: nobody is signed in by somebody else's link.
-	http.SetCookie(w, &http.Cookie{Name: stateCookie, Value: state, Path: "/console/oidc", MaxAge: int(signInLife / time.Second), HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{Name: stateCookie, Value: sealed, Path: "/console/oidc", MaxAge: int(signInLife / time.Second), HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
 	http.Redirect(w, r, url, http.StatusSeeOther)
 }
 
@@ -167,15 +222,15 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	q := r.URL.Query()
 	cookie, err := r.Cookie(stateCookie)
-	if c.oidc == nil || err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(q.Get("state"))) != 1 {
-		c.unknown(v)
+	if c.oidc == nil || err != nil {
+		c.refuseSignIn(v, WayOIDC)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	name, err := c.oidc.end(r.Context(), q.Get("state"), q.Get("code"))
+	name, err := c.oidc.end(r.Context(), cookie.Value, q.Get("state"), q.Get("code"))
 	if err != nil {
 		c.c.Log.Warn("console sign-in", "reason", string(gateway.ReasonOf(err)), "error", err)
-		c.unknown(v)
+		c.refuseSignIn(v, WayOIDC)
 		return
 	}
 	for i := range c.c.Operators {
@@ -188,5 +243,5 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	c.unknown(v)
+	c.refuseSignIn(v, WayOIDC)
 }

@@ -173,17 +173,16 @@ func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/console/", http.StatusSeeOther)
 		return
 	}
-	c.unknown(v)
+	c.refuseSignIn(v, WayToken)
 }
 
-// unknown refuses a sign-in and writes that down.
-func (c *Console) unknown(v visit) {
-	v.session = &session{operator: &Operator{}}
-	if err := c.note(v, ActionSignIn, "", "", gateway.OperatorUnauthenticated); err != nil {
-		c.refuse(v, err)
-		return
+// refuseSignIn refuses a stranger. That is counted and logged, with his address; nothing durable is written
+// for somebody who may come as often as he likes, and nothing that would drive out what operators did.
+func (c *Console) refuseSignIn(v visit, way string) {
+	c.c.Log.Warn("a sign-in was refused", "door", "console", "way", way, "remote", v.r.RemoteAddr)
+	if c.c.SignInRefused != nil {
+		c.c.SignInRefused(way)
 	}
-	v.session = nil
 	c.refuse(v, gateway.Errorf(gateway.OperatorUnauthenticated, "the sign-in was not accepted"))
 }
 

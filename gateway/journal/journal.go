@@ -68,10 +68,13 @@ type Store interface {
 	io.Closer
 }
 
-// An Audit keeps what leaves no item: refusals at the door, and what operators did and looked
-// at. It holds no personal data.
+// An Audit keeps what leaves no item: refusals of known parties at the door, and what operators did and
+// looked at. It holds no personal data. Both are kept for a time of the store's configuration, refusals
+// and actions each for their own.
 type Audit interface {
-	// Record keeps one entry. It is durable when it returns nil.
+	// Record keeps one entry. It is durable when it returns nil. A refusal is not kept while the store
+	// has too little room for anything but the work on what was accepted ([gateway.JournalFull]); an
+	// action is.
 	Record(ctx context.Context, e AuditEntry) error
 	// Recent returns the newest refusals, newest first.
 	Recent(ctx context.Context, limit int) ([]AuditEntry, error)
@@ -92,6 +95,12 @@ type AuditEntry struct {
 	Subject string // of the action: a request's id, a page
 	Shard   string // of the action's subject, "" when it has none
 }
+
+// How long a store keeps audit entries when its configuration says nothing.
+const (
+	DefaultRefusalsKeep = 90 * 24 * time.Hour
+	DefaultActionsKeep  = 5 * 365 * 24 * time.Hour
+)
 
 var (
 	// ErrDuplicate: the same message with the same content was accepted before.

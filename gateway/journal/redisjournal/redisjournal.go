@@ -56,7 +56,6 @@ const (
 	DefaultTimeout      = 5 * time.Second // an fsync on a busy disk may take long; a dead server is found sooner
 	DefaultConnections  = 64
 	DefaultReplicaWait  = time.Second
-	DefaultAuditKeep    = 100_000
 	DefaultKeep         = 48 * time.Hour
 	DefaultArchiveAfter = 24 * time.Hour
 	DefaultCheckEvery   = 5 * time.Second
@@ -104,8 +103,9 @@ type Config struct {
 	// ArchiveAfter is how long a request must be closed, and no work be planned for. 0 means
 	// DefaultArchiveAfter.
 	ArchiveAfter time.Duration
-	// AuditKeep is how many refusals at the door are kept, and how many actions of operators. 0 means DefaultAuditKeep.
-	AuditKeep int64
+	// RefusalsKeep and ActionsKeep are how long entries of the audit are kept, by Redis' clock. 0 means
+	// journal.DefaultRefusalsKeep and journal.DefaultActionsKeep.
+	RefusalsKeep, ActionsKeep time.Duration
 
 	// CallersClock says that the gateways of this journal share the clock that they call with, as in a
 	// laboratory or a replay: then it is the journal's. Else the Redis server's clock is.
@@ -160,7 +160,8 @@ func (c *Config) fill() error {
 	setDefault(&c.Settle, DefaultSettle)
 	setDefault(&c.CheckEvery, DefaultCheckEvery)
 	setDefault(&c.Keep, DefaultKeep)
-	setDefault(&c.AuditKeep, DefaultAuditKeep)
+	setDefault(&c.RefusalsKeep, journal.DefaultRefusalsKeep)
+	setDefault(&c.ActionsKeep, journal.DefaultActionsKeep)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -386,8 +387,7 @@ func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]
 }
 
 // Record implements journal.Audit; the entry is on Redis' disk when it returns nil, and a
-// failover may lose it. The newest Config.AuditKeep of each kind are kept, because Redis' memory is
-// the limit.
+// failover may lose it.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {
@@ -401,11 +401,23 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 	if err != nil {
 		return err
 	}
-	stream := keyAudit
+	stream, keep := keyAudit, s.cfg.RefusalsKeep
 	if e.Action != "" { // a flood of refusals drives no action out
-		stream = keyActions
+		stream, keep = keyActions, s.cfg.ActionsKeep
+	} else if err := s.guard.room(); err != nil {
+		return err
 	}
-	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(stream), MaxLen: s.cfg.AuditKeep, Approx: true, Values: []any{"e", raw}}).Err()
+	// The ids of a stream are Redis' own milliseconds.
+	node, err := s.redis.node(ctx, s.key(stream))
+	if err != nil {
+		return unavailable("audit", err)
+	}
+	now, err := node.Time(ctx).Result()
+	if err != nil {
+		return unavailable("audit", err)
+	}
+	oldest := strconv.FormatInt(now.Add(-keep).UnixMilli(), 10)
+	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(stream), MinID: oldest, Approx: true, Values: []any{"e", raw}}).Err()
 	if err != nil {
 		return unavailable("audit", err)
 	}

@@ -2,17 +2,67 @@ package sqlitejournal
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
+	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 )
 
 // Record implements journal.Audit; the entry is durable when it returns nil.
 func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
+	if e.Action == "" && s.full.Load() {
+		return gateway.Errorf(gateway.JournalFull, "less than %d MB are free", s.minFree.Load()>>20)
+	}
 	return s.submit(ctx, func(w *writing) error {
 		_, err := w.exec("INSERT INTO audit(at, door, party, reason, content, action, subject, shard) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 			e.At.UnixMicro(), e.Door, e.Party, string(e.Reason), e.ContentSHA256, e.Action, e.Subject, e.Shard)
 		return err
 	})
+}
+
+// pruneBatch bounds the entries that one look takes away, so that no caller waits long behind it.
+const pruneBatch = 2000
+
+// refusalsMax is how many entries may come after a refusal before it goes although its time is not over: a
+// party that is refused all day fills no disk. No entry drives an action out.
+const refusalsMax = 1_000_000
+
+// pruneAudit takes away the entries whose time is over by the clock that the store was told last. Only
+// the oldest of each kind is looked at, by an index.
+func (s *Store) pruneAudit() error {
+	now := s.told.Load()
+	if now == 0 {
+		return nil
+	}
+	var newest int64
+	if err := s.read.QueryRow("SELECT coalesce(max(n), 0) FROM audit").Scan(&newest); err != nil {
+		return err
+	}
+	for _, kind := range []struct {
+		which        string
+		before, upTo int64 // entries from before that instant go, and those of numbers up to that
+	}{
+		{"action = ''", now - s.cfg.RefusalsKeep.Microseconds(), newest - refusalsMax},
+		{"action <> ''", now - s.cfg.ActionsKeep.Microseconds(), 0},
+	} {
+		var n, at int64
+		err := s.read.QueryRow("SELECT n, at FROM audit WHERE "+kind.which+" ORDER BY at LIMIT 1").Scan(&n, &at)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && at >= kind.before && n > kind.upTo {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		query := "DELETE FROM audit WHERE n IN (SELECT n FROM audit WHERE " + kind.which + " ORDER BY at LIMIT ?+0) AND (at < ? OR n <= ?)"
+		if err := s.submit(background, func(w *writing) error {
+			_, err := w.exec(query, pruneBatch, kind.before, kind.upTo)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Recent implements journal.Audit.

@@ -8,14 +8,14 @@ import (
 )
 
 // schemaVersion is PRAGMA user_version of a file this code can use.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // A migration takes a file from one version to the next, inside one transaction. Bodies it
 // moves are synced before that commits.
 type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
 
 // migrations leads from the version that is the key to the next one.
-var migrations = map[int]migration{1: toSchema2, 2: toSchema3}
+var migrations = map[int]migration{1: toSchema2, 2: toSchema3, 3: toSchema4}
 
 // migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
 // it whole at one of them.
@@ -113,5 +113,12 @@ func toSchema3(ctx context.Context, tx *sql.Tx, _ *batch) error {
 		ALTER TABLE audit ADD COLUMN subject TEXT NOT NULL DEFAULT '';
 		ALTER TABLE audit ADD COLUMN shard TEXT NOT NULL DEFAULT '';
 		CREATE INDEX audit_action ON audit(n) WHERE action <> '';`)
+	return err
+}
+
+// toSchema4 finds the oldest entries of the audit, so that they can go when their time is over.
+func toSchema4(ctx context.Context, tx *sql.Tx, _ *batch) error {
+	_, err := tx.ExecContext(ctx, `CREATE INDEX audit_old_refusal ON audit(at) WHERE action = '';
+		CREATE INDEX audit_old_action ON audit(at) WHERE action <> '';`)
 	return err
 }

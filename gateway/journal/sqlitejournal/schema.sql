@@ -48,6 +48,9 @@ CREATE TABLE audit (
   shard   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX audit_action  ON audit(n) WHERE action <> '';
+-- By age, for retention.
+CREATE INDEX audit_old_refusal ON audit(at) WHERE action = '';
+CREATE INDEX audit_old_action  ON audit(at) WHERE action <> '';
 CREATE TABLE erasure (                 -- bodies that are gone, whose bytes are still to be wiped
   segment INTEGER NOT NULL,
   offset  INTEGER NOT NULL,

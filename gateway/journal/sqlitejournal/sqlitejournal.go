@@ -8,6 +8,7 @@
 package sqlitejournal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -56,6 +57,9 @@ type Config struct {
 	// MinFree is the room on the disk, in bytes, below which nothing more is accepted; what was
 	// accepted goes on. 0 means DefaultMinFree.
 	MinFree uint64
+	// RefusalsKeep and ActionsKeep are how long entries of the audit are kept, by the instant that they
+	// bear. 0 means journal.DefaultRefusalsKeep and journal.DefaultActionsKeep.
+	RefusalsKeep, ActionsKeep time.Duration
 	// Committed, if set, is told of each commit: how many calls it held and how long it took.
 	Committed func(calls int, took time.Duration)
 	// Synced, if set, is told of each wait for the disk: the bodies' file, or the COMMIT.
@@ -142,6 +146,8 @@ func Open(c Config) (*Store, error) {
 	if c.MinFree == 0 {
 		c.MinFree = DefaultMinFree
 	}
+	c.RefusalsKeep = cmp.Or(c.RefusalsKeep, journal.DefaultRefusalsKeep)
+	c.ActionsKeep = cmp.Or(c.ActionsKeep, journal.DefaultActionsKeep)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -498,6 +504,9 @@ func (s *Store) housekeeping() {
 		s.measure()
 		if err := s.wipePlanned(); err != nil && !errors.Is(err, journal.ErrClosed) {
 			s.cfg.Log.Error("wipe erased bodies; it is tried again", "error", err)
+		}
+		if err := s.pruneAudit(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			s.cfg.Log.Error("prune the audit; it is tried again", "error", err)
 		}
 		if info, err := os.Stat(wal); err == nil && info.Size() >= checkpointAt {
 			// A failure leaves the WAL as it is: nothing is lost, the next one tries again.
