@@ -14,8 +14,9 @@ type Dossier struct {
 	Version      string       `json:"version"`         // and its version
 	Language     Language     `json:"language"`
 	ReceivedAt   time.Time    `json:"received_at"`
-	RegisteredAt time.Time    `json:"registered_at"` // start of the terms (R11)
-	DueAt        time.Time    `json:"due_at"`        // date and time of the result (R10)
+	RegisteredAt time.Time    `json:"registered_at"`         // start of the terms (R11)
+	DueAt        time.Time    `json:"due_at"`                // date and time of the result (R10)
+	Provisional  bool         `json:"provisional,omitempty"` // the term reaches a year whose days off nobody had announced
 	Admission    Verdict      `json:"admission"`
 	Evidence     string       `json:"evidence,omitempty"` // name of the body with the revocation evidence
 	Consent      []RecordKind `json:"consent,omitempty"`
@@ -44,6 +45,7 @@ func (d *Dossier) Forget() {
 type StepPlan struct {
 	Code        string    `json:"code"`
 	DueAt       time.Time `json:"due_at"`
+	Provisional bool      `json:"provisional,omitempty"` // as in Dossier, up to this step's DueAt
 	CompletedAt time.Time `json:"completed_at,omitzero"`
 	Overdue     bool      `json:"overdue,omitempty"` // the limit passed before the step was reported
 	// Registration is what the provider's office gave with a step that registers (R19).

@@ -22,7 +22,8 @@ const probeEvery = 10 * time.Second
 // monitor adds what is read when the metrics are: items, deadlines, calendar, readiness. Queues hold
 // messages to participants.
 func (b *builder) monitor(shards, queues []string, ready *httpserver.Readiness) {
-	b.m.gauge("calendar_end_seconds", "Seconds until the end of the working calendar's data: extend calendar.yaml before terms reach it.",
+	b.m.gauge("calendar_end_seconds",
+		"Seconds until the end of the working calendar's data, below 0 after it: terms that reach it are provisional.",
 		func() float64 { return b.forms.Calendar().End().Sub(b.now()).Seconds() })
 	b.m.reg.MustRegister(newItemsCollector(b.store, slices.Concat(shards, queues), b.now), newOpenCollector(b.store, shards, b.now), readyCollector{ready,
 		prometheus.NewDesc("egov_gateway_ready", "1 while a part of the job can be done, as /readyz found it last; shard is \"all\" for what all of them need.", []string{"shard", "probe"}, nil)})

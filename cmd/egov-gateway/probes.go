@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/xmlsig"
 )
 
 // probes do the job in the small: write to the journal and read from it, judge the anchors and the
-// gateway's own certificate, look at the revocation sources, sign and verify, make the terms of
-// each shard's services.
+// gateway's own certificate, look at the revocation sources, sign and verify, find each shard's
+// passports. The calendar's end makes nothing unready; it is only told of.
 func (b *builder) probes(shards []string) []httpserver.Probe {
 	all := []httpserver.Probe{
 		{Name: "journal", Check: func(ctx context.Context) error { _, err := b.store.Stats(ctx); return err }},
@@ -36,6 +38,7 @@ func (b *builder) probes(shards []string) []httpserver.Probe {
 			}
 			return err
 		}},
+		{Name: "calendar", Note: func() string { return or(b.forms.Calendar().Notice(b.now()), "ok") }},
 	}
 	for _, shard := range shards {
 		all = append(all,
@@ -48,23 +51,9 @@ func (b *builder) probes(shards []string) []httpserver.Probe {
 	return all
 }
 
-// terms makes those of a request received now, for each service of the shard.
+// terms are those of a request received now: they can be made when a passport of the shard applies.
 func (b *builder) terms(shard string) error {
-	now, served := b.now(), 0
-	for _, p := range b.forms.Applying(now) {
-		if p.Shard != shard {
-			continue
-		}
-		served++
-		at, err := p.Registration(now)
-		if err == nil {
-			_, err = p.Plan(at)
-		}
-		if err != nil {
-			return fmt.Errorf("passport %s: %w", p.ID, err)
-		}
-	}
-	if served == 0 {
+	if !slices.ContainsFunc(b.forms.Applying(b.now()), func(p *passport.Passport) bool { return p.Shard == shard }) {
 		return errors.New("no passport applies now")
 	}
 	return nil

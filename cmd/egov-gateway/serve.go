@@ -105,6 +105,9 @@ func (k *configCheckCmd) Run(out streams) error {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
 		}
 	}
+	if notice := b.forms.Calendar().Notice(b.now()); notice != "" {
+		fmt.Fprintln(out.err, "warning:", notice)
+	}
 	fmt.Fprintln(out.out, "ok")
 	return nil
 }

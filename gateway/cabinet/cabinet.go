@@ -157,6 +157,7 @@ type Card struct {
 	StateText    gateway.Texts         `json:"state_text"`
 	RegisteredAt time.Time             `json:"registered_at"`
 	DueAt        time.Time             `json:"due_at"`
+	Provisional  bool                  `json:"provisional,omitempty"` // see [gateway.Dossier]
 	Result       gateway.ResultKind    `json:"result,omitempty"`
 	Deadline     gateway.DeadlineState `json:"deadline"`
 }
@@ -195,7 +196,10 @@ func (c *Cabinet) card(it journal.Item) (Card, *gateway.Dossier, *passport.Passp
 		return Card{}, nil, nil, err
 	}
 	zone := c.c.Forms.Calendar().Zone()
-	card := Card{ID: it.ID, Service: p.Name, State: it.State, StateText: c.c.Texts.All("state." + string(it.State)), RegisteredAt: d.RegisteredAt.In(zone), DueAt: d.DueAt.In(zone), Deadline: d.DeadlineAt(c.c.Now())}
+	card := Card{
+		ID: it.ID, Service: p.Name, State: it.State, StateText: c.c.Texts.All("state." + string(it.State)),
+		RegisteredAt: d.RegisteredAt.In(zone), DueAt: d.DueAt.In(zone), Provisional: d.Provisional, Deadline: d.DeadlineAt(c.c.Now()),
+	}
 	if q, ok := p.ProviderByID(it.Provider); ok {
 		card.Provider = q.Name
 	}
@@ -257,7 +261,7 @@ func (c *Cabinet) one(r *http.Request) (*Case, error) {
 	}
 	k := &Case{Card: card, MessageID: it.MessageID, Records: d.Records, Decision: d.Result, Notice: gateway.Texts{}, bodies: it.Bodies, events: it.Events, source: d}
 	for _, l := range gateway.Languages {
-		k.Notice[l] = c.c.Texts.Text(l, "notice.accepted", c.c.Texts.DateTime(l, d.RegisteredAt), c.c.Texts.DateTime(l, d.DueAt))
+		k.Notice[l] = c.c.Texts.Acceptance(l, d)
 	}
 	states := d.StepStates(c.c.Now())
 	for i, s := range d.Steps {

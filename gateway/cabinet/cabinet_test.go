@@ -186,6 +186,55 @@ func TestR7TheCitizenSeesResultAndWhoLooked(t *testing.T) {
 	}
 }
 
+// R10, R21: a provisional date is called so in the list, at the request and at the step that rests on
+// it, in the citizen's language; the notice says why. No other date is.
+func TestAProvisionalDateIsCalledSo(t *testing.T) {
+	p := newPlace(t)
+	iin, err := gateway.ParseIIN(citizen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []gateway.RequestID
+	for n, provisional := range []bool{true, false} {
+		it := journaltest.NewItem(n + 1)
+		it.Citizen = journal.KeyOf(secret, iin)
+		due := now.Add(72 * time.Hour)
+		d := gateway.Dossier{
+			Passport: "housing-aid-zhambyl", Version: "106-2016.1", RegisteredAt: now, DueAt: due, Provisional: provisional,
+			Steps: []gateway.StepPlan{{Code: "register", DueAt: now.Add(time.Hour)}, {Code: "draft", DueAt: due, Provisional: provisional}},
+		}
+		it.Doc = d.Encode()
+		if _, err := p.store.Create(t.Context(), it); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, it.ID)
+	}
+	c := p.as(citizen)
+	for lang, words := range map[string]struct{ mark, why string }{
+		"kk": {"алдын ала есептелген", "демалыс күндерін ауыстыру"},
+		"ru": {"предварительно", "о переносе выходных дней"},
+		"en": {"provisional", "moving days off"},
+	} {
+		for _, tt := range []struct {
+			path       string
+			marks, why int
+		}{
+			{"/cabinet/", 1, 0},
+			{"/cabinet/requests/" + string(ids[0]), 2, 1},
+			{"/cabinet/requests/" + string(ids[1]), 0, 0},
+		} {
+			status, page := p.get(c, tt.path+"?lang="+lang)
+			marks := strings.Count(page, ">"+words.mark+"<") + strings.Count(page, "("+words.mark+")")
+			if status != http.StatusOK || marks != tt.marks || strings.Count(page, words.why) != tt.why {
+				t.Errorf("%s in %s: %d, %d marks:\n%s", tt.path, lang, status, marks, page)
+			}
+			if lang != "en" && strings.Contains(strings.ToLower(page), "provisional") {
+				t.Errorf("%s in %s speaks English:\n%s", tt.path, lang, page)
+			}
+		}
+	}
+}
+
 // When the time to keep the documents has passed, the page says so, offers nothing that is gone,
 // and shows the digests that remain.
 func TestAnErasedRequestIsShownAsSuch(t *testing.T) {

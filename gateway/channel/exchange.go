@@ -154,6 +154,9 @@ func status(p intake.Progress) ([]byte, error) {
 	date("receivedAt", p.ReceivedAt)
 	date("registeredAt", p.RegisteredAt)
 	date("dueAt", p.DueAt)
+	if p.Provisional {
+		w.Leaf("provisional", "true")
+	}
 	for _, s := range p.Steps {
 		w.Start("step")
 		w.Leaf("code", s.Code)

@@ -434,18 +434,14 @@ func (a *admission) checkConsent() error {
 // accept computes the plan, signs the receipt and makes all of it durable.
 func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	r, p := a.request, a.route.Passport
-	registered, err := p.Registration(a.now)
-	if err != nil {
-		return nil, a.refuse(err)
-	}
-	steps, err := p.Plan(registered)
-	if err != nil {
-		return nil, a.refuse(err)
-	}
+	registered := p.Registration(a.now)
+	steps := p.Plan(registered)
+	due := steps[len(steps)-1].DueAt
 	content := a.opened.Content()
 	id := gateway.NewRequestID(a.portal, r.MessageID, content)
 	dossier := &gateway.Dossier{
-		Door: a.door, Trace: tracing.Parent(ctx), Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now, RegisteredAt: registered.UTC(), DueAt: steps[len(steps)-1].DueAt.UTC(),
+		Door: a.door, Trace: tracing.Parent(ctx), Passport: p.ID, Version: p.Version, Language: r.Language, ReceivedAt: a.now,
+		RegisteredAt: registered.UTC(), DueAt: due.UTC(), Provisional: a.c.Forms.Calendar().Provisional(a.now, due),
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
 	var receipt []byte

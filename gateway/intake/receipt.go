@@ -20,6 +20,7 @@ type Receipt struct {
 	ReceivedAt    time.Time         `json:"received_at"`
 	RegisteredAt  time.Time         `json:"registered_at"`
 	DueAt         time.Time         `json:"due_at"`
+	Provisional   bool              `json:"provisional,omitempty"` // see [gateway.Dossier]
 	Provider      string            `json:"provider"`
 	ContentSHA256 string            `json:"content_sha256"`
 	StatusURL     string            `json:"status_url"`
@@ -41,11 +42,16 @@ func (a *admission) receipt(id gateway.RequestID, dossier *gateway.Dossier, rt r
 	doc := etree.NewDocument()
 	root := doc.CreateElement("receipt")
 	root.CreateAttr("xmlns", "urn:egov-gateway:receipt:1")
-	for _, kv := range [][2]string{
+	terms := [][2]string{
 		{"requestId", string(id)}, {"messageId", a.request.MessageID}, {"serviceCode", a.request.Service}, {"status", "accepted"},
 		{"receivedAt", a.local(dossier.ReceivedAt)}, {"registeredAt", a.local(dossier.RegisteredAt)}, {"dueAt", a.local(dossier.DueAt)},
+	}
+	if dossier.Provisional {
+		terms = append(terms, [2]string{"provisional", "true"})
+	}
+	for _, kv := range append(terms, [][2]string{
 		{"provider", rt.Provider.ID}, {"contentSha256", dossier.Admission.ContentSHA256}, {"statusUrl", a.statusURL(id)},
-	} {
+	}...) {
 		root.CreateElement(kv[0]).SetText(kv[1])
 	}
 	b, err := doc.WriteToBytes()
@@ -60,9 +66,10 @@ func (d *Desk) jsonReceipt(ad *Admission) Receipt {
 	lang := ad.Dossier.Language
 	return Receipt{
 		ID: ad.Item.ID, MessageID: ad.Item.MessageID, Service: ad.Item.Service, Status: "accepted",
-		ReceivedAt: ad.Dossier.ReceivedAt.In(zone), RegisteredAt: ad.Dossier.RegisteredAt.In(zone), DueAt: ad.Dossier.DueAt.In(zone),
+		ReceivedAt: ad.Dossier.ReceivedAt.In(zone), RegisteredAt: ad.Dossier.RegisteredAt.In(zone),
+		DueAt: ad.Dossier.DueAt.In(zone), Provisional: ad.Dossier.Provisional,
 		Provider: ad.Item.Provider, ContentSHA256: ad.Dossier.Admission.ContentSHA256, StatusURL: d.statusURL(ad.Item.ID),
-		Notice:        d.c.Texts.Text(lang, "notice.accepted", d.c.Texts.DateTime(lang, ad.Dossier.RegisteredAt), d.c.Texts.DateTime(lang, ad.Dossier.DueAt)),
+		Notice:        d.c.Texts.Acceptance(lang, ad.Dossier),
 		SignedReceipt: base64.StdEncoding.EncodeToString(ad.Receipt),
 	}
 }

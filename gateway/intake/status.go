@@ -22,6 +22,7 @@ type Progress struct {
 	ReceivedAt   time.Time             `json:"received_at"`
 	RegisteredAt time.Time             `json:"registered_at"`
 	DueAt        time.Time             `json:"due_at"`
+	Provisional  bool                  `json:"provisional,omitempty"` // see [gateway.Dossier]
 	Admission    gateway.Verdict       `json:"admission"`
 	Deadline     gateway.DeadlineState `json:"deadline"`
 	Steps        []StepProgress        `json:"steps"`
@@ -79,7 +80,8 @@ func (d *Desk) Progress(ctx context.Context, portal, id string) (Progress, error
 	zone := d.c.Forms.Calendar().Zone()
 	p := Progress{
 		ID: it.ID, MessageID: it.MessageID, Service: it.Service, Shard: it.Shard, Provider: it.Provider, State: it.State, StateText: d.c.Texts.All("state." + string(it.State)),
-		ReceivedAt: dossier.ReceivedAt.In(zone), RegisteredAt: dossier.RegisteredAt.In(zone), DueAt: dossier.DueAt.In(zone),
+		ReceivedAt: dossier.ReceivedAt.In(zone), RegisteredAt: dossier.RegisteredAt.In(zone),
+		DueAt: dossier.DueAt.In(zone), Provisional: dossier.Provisional,
 		Deadline:  dossier.DeadlineAt(d.c.Now()),
 		Admission: dossier.Admission, Records: dossier.Records, Result: dossier.Result, Timeline: it.Events,
 	}

@@ -139,6 +139,16 @@ func (c *Catalogue) DateTime(l gateway.Language, t time.Time) string {
 	return t.Format("02.01.2006, 15:04")
 }
 
+// Acceptance returns the notice of acceptance with the date and time of the result (R10). Of a
+// provisional date it says so, and why.
+func (c *Catalogue) Acceptance(l gateway.Language, d *gateway.Dossier) string {
+	notice := c.Text(l, "notice.accepted", c.DateTime(l, d.RegisteredAt), c.DateTime(l, d.DueAt))
+	if d.Provisional {
+		notice += " " + c.Text(l, "notice.provisional", d.DueAt.In(c.zone).Year())
+	}
+	return notice
+}
+
 // Amount writes a decimal number of tenge as each language does: 9 894,40 in Kazakh and
 // Russian (with no-break spaces), 9,894.40 in English. What is no decimal number comes back
 // as it is.

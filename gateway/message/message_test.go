@@ -214,3 +214,27 @@ func TestAmountsAreWrittenAsEachLanguageDoes(t *testing.T) {
 		}
 	}
 }
+
+// R10, R21: the notice gives date and time of the result; of a provisional one it says so in the
+// reader's language, with the year that nobody has announced yet.
+func TestTheNoticeOfAProvisionalDate(t *testing.T) {
+	c := load(t)
+	d := gateway.Dossier{RegisteredAt: time.Date(2027, 12, 28, 5, 0, 0, 0, time.UTC), DueAt: time.Date(2027, 12, 31, 20, 0, 0, 0, time.UTC)}
+	for l, want := range map[gateway.Language]struct{ accepted, provisional string }{
+		gateway.Kazakh: {"Сіздің өтінішіңіз қабылданды және 28.12.2027, 10:00 тіркелді. Нәтиже 01.01.2028, 01:00 дейін беріледі.",
+			" Мерзім алдын ала есептелген: Үкіметтің 2028 жылы демалыс күндерін ауыстыру туралы шешімі әзірге белгісіз. Шешім шыққанда осы өтініштің мерзімі өзгермейді."},
+		gateway.Russian: {"Ваш запрос принят и зарегистрирован 28.12.2027, 10:00. Результат будет выдан до 01.01.2028, 01:00.",
+			" Срок предварительный: решение Правительства о переносе выходных дней в 2028 году пока неизвестно. Когда оно появится, срок по этому запросу не изменится."},
+		gateway.English: {"Your request is accepted and registered on 28 December 2027, 10:00. The result will be given by 1 January 2028, 01:00.",
+			" The date is provisional: the Government's decision on moving days off in 2028 is not known yet. This request keeps its date when it is."},
+	} {
+		d.Provisional = false
+		if got := c.Acceptance(l, &d); got != want.accepted {
+			t.Errorf("%s: %q", l, got)
+		}
+		d.Provisional = true
+		if got := c.Acceptance(l, &d); got != want.accepted+want.provisional {
+			t.Errorf("%s, provisional: %q", l, got)
+		}
+	}
+}

@@ -1,13 +1,13 @@
 package passport
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
-
-	"egov-gateway/gateway"
 )
 
 // A Calendar knows the working days and hours of Kazakhstan (R11). It is immutable and safe
@@ -15,13 +15,13 @@ import (
 //
 // Fixed holidays and their moving are rules in code, with the dates from which they hold
 // (law 267-II of 13.12.2001, as changed by law 306-VIII from 01.07.2026); what the
-// government announces each year comes from a data file. A year that the file does not
-// know is an error, never a guess.
+// government announces each year comes from a data file. A year without data is computed by
+// the law alone and refuses nobody; [Calendar.Provisional] tells which terms rest on one.
 type Calendar struct {
-	zone  *time.Location
-	years map[int]yearData
-	off   map[int]map[date]bool // by year, computed once
-	work  map[date]bool         // days off that are worked instead
+	zone        *time.Location
+	first, last int                   // years with data; none between them is missing
+	off         map[int]map[date]bool // by year, of those with data and some after them
+	work        map[date]bool         // days off that are worked instead
 }
 
 type yearData struct {
@@ -82,20 +82,55 @@ func NewCalendar(data []byte) (*Calendar, error) {
 		return nil, fmt.Errorf("calendar: %w", err)
 	}
 	c := &Calendar{zone: zone, off: map[int]map[date]bool{}, work: map[date]bool{}}
-	if err := yaml.UnmarshalWithOptions(data, &c.years, yaml.Strict()); err != nil {
+	var years map[int]yearData
+	if err := yaml.UnmarshalWithOptions(data, &years, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("calendar: %w", err)
 	}
-	for y, data := range c.years {
-		off, err := c.year(y, data)
+	if len(years) == 0 {
+		return nil, errors.New("calendar: no year is in it")
+	}
+	known := slices.Sorted(maps.Keys(years))
+	c.first, c.last = known[0], known[len(known)-1]
+	for y := c.first; y <= c.last; y++ {
+		data, ok := years[y]
+		if !ok {
+			return nil, fmt.Errorf("calendar: the year %d is missing between %d and %d", y, c.first, c.last)
+		}
+		off, err := c.announced(y, data)
 		if err != nil {
 			return nil, fmt.Errorf("calendar: year %d: %w", y, err)
 		}
 		c.off[y] = off
 	}
-	return c, nil
+	for y := c.last + 1; y <= c.last+computedAhead; y++ {
+		c.off[y] = lawful(y)
+	}
+	return c, c.checkRuns()
 }
 
-func (c *Calendar) year(y int, data yearData) (map[date]bool, error) {
+// computedAhead is how many years after the data are computed once rather than for every term.
+const computedAhead = 10
+
+// longestRun is more days off in a row than any holidays with their weekends make.
+const longestRun = 30
+
+// checkRuns refuses data by which no day is worked for longer than that: looking for the next
+// working day always ends.
+func (c *Calendar) checkRuns() error {
+	run := 0
+	for d := (date{c.first, 1, 1}); d.y <= c.last; d = d.add(1) {
+		if run++; c.working(d) {
+			run = 0
+		}
+		if run > longestRun {
+			return fmt.Errorf("calendar: more than %d days off in a row up to %s", longestRun, d.time().Format(time.DateOnly))
+		}
+	}
+	return nil
+}
+
+// announced returns the days off of a year that the government has spoken about.
+func (c *Calendar) announced(y int, data yearData) (map[date]bool, error) {
 	parse := func(s string) (date, error) {
 		t, err := time.Parse(time.DateOnly, s)
 		if err == nil && t.Year() != y {
@@ -103,12 +138,32 @@ func (c *Calendar) year(y int, data yearData) (map[date]bool, error) {
 		}
 		return dateOf(t), err
 	}
-	off := map[date]bool{}
 	ait, err := parse(data.KurbanAit)
 	if err != nil {
 		return nil, fmt.Errorf("kurban_ait: %w", err)
 	}
-	off[ait] = true
+	off := lawful(y, ait)
+	for _, m := range data.Moved {
+		o, err := parse(m.Off)
+		if err != nil {
+			return nil, fmt.Errorf("moved: %w", err)
+		}
+		w, err := parse(m.Worked)
+		if err != nil {
+			return nil, fmt.Errorf("moved: %w", err)
+		}
+		off[o], c.work[w] = true, true
+	}
+	return off, nil
+}
+
+// lawful returns the days off of a year, beside weekends, by the rules of the law: fixed holidays
+// with their moves, and other days off that do not move.
+func lawful(y int, others ...date) map[date]bool {
+	off := make(map[date]bool, len(fixedHolidays)+1)
+	for _, d := range others {
+		off[d] = true
+	}
 	var moving []date
 	for _, h := range fixedHolidays {
 		d := date{y, h.m, h.d}
@@ -130,46 +185,54 @@ func (c *Calendar) year(y int, data yearData) (map[date]bool, error) {
 		}
 		off[next] = true
 	}
-	for _, m := range data.Moved {
-		o, err := parse(m.Off)
-		if err != nil {
-			return nil, fmt.Errorf("moved: %w", err)
-		}
-		w, err := parse(m.Worked)
-		if err != nil {
-			return nil, fmt.Errorf("moved: %w", err)
-		}
-		off[o], c.work[w] = true, true
-	}
-	return off, nil
+	return off
 }
 
-// End is the first instant that the calendar no longer knows: deadlines beyond it cannot be
-// computed, and requests whose term reaches it are not accepted.
-func (c *Calendar) End() time.Time {
-	last := 0
-	for y := range c.years {
-		last = max(last, y)
+// daysOff returns those of any year, beside weekends. A year far from the data is computed each
+// time anew: whatever years come from outside, nothing grows. Kurban Ait and moved days are not in it,
+// since no rule tells them; so a term can only come out shorter for the Ait that is not counted,
+// which is in the citizen's favour.
+func (c *Calendar) daysOff(y int) map[date]bool {
+	if off, ok := c.off[y]; ok {
+		return off
 	}
-	return time.Date(last+1, 1, 1, 0, 0, 0, 0, c.zone)
+	return lawful(y)
+}
+
+// EndsSoon is how long before [Calendar.End] operators are told of it.
+const EndsSoon = 90 * 24 * time.Hour
+
+// End is the first instant of the first year without data: days of that year and later ones are
+// computed by the law alone, and terms that reach it are provisional.
+func (c *Calendar) End() time.Time { return time.Date(c.last+1, 1, 1, 0, 0, 0, 0, c.zone) }
+
+// Notice says in one line, for operators, that the data end within [EndsSoon] of now or have
+// ended; "" while they last longer.
+func (c *Calendar) Notice(now time.Time) string {
+	if end := c.End(); now.Before(end.Add(-EndsSoon)) {
+		return ""
+	}
+	const line = "calendar.yaml has no data from 1 January %d on: terms that reach it are computed by the law alone and are provisional"
+	return fmt.Sprintf(line, c.last+1)
+}
+
+// Provisional reports whether any day from the one of from to the one of to lies in a year
+// without data, before or after those of the file.
+func (c *Calendar) Provisional(from, to time.Time) bool {
+	return from.In(c.zone).Year() < c.first || to.In(c.zone).Year() > c.last
 }
 
 // Zone is the time zone of all working hours.
 func (c *Calendar) Zone() *time.Location { return c.zone }
 
-// WorkingDay reports whether t's date is one. The error names a year without data and
-// carries [gateway.ConfigInvalid].
-func (c *Calendar) WorkingDay(t time.Time) (bool, error) { return c.working(dateOf(t.In(c.zone))) }
+// WorkingDay reports whether t's date is one.
+func (c *Calendar) WorkingDay(t time.Time) bool { return c.working(dateOf(t.In(c.zone))) }
 
-func (c *Calendar) working(d date) (bool, error) {
-	off, ok := c.off[d.y]
-	if !ok {
-		return false, gateway.Errorf(gateway.ConfigInvalid, "the working calendar has no data for the year %d: add it to calendar.yaml", d.y)
-	}
+func (c *Calendar) working(d date) bool {
 	if c.work[d] {
-		return true, nil
+		return true
 	}
-	return !d.weekend() && !off[d], nil
+	return !d.weekend() && !c.daysOff(d.y)[d]
 }
 
 // Hours are a provider's working hours, as offsets from midnight.
@@ -179,36 +242,26 @@ func (c *Calendar) at(d date, offset time.Duration) time.Time {
 	return time.Date(d.y, d.m, d.d, 0, 0, 0, 0, c.zone).Add(offset)
 }
 
-func (c *Calendar) nextWorking(d date) (date, error) {
-	for range 60 {
-		ok, err := c.working(d)
-		if err != nil || ok {
-			return d, err
-		}
+// nextWorking returns d itself, or the first working day after it.
+func (c *Calendar) nextWorking(d date) date {
+	for !c.working(d) {
 		d = d.add(1)
 	}
-	return d, gateway.Errorf(gateway.ConfigInvalid, "the working calendar has sixty days off in a row after %d-%02d-%02d", d.y, d.m, d.d)
+	return d
 }
 
 // Register returns when a request received at t counts as registered: t itself inside the
 // working hours of a working day, else the next opening (S 1-1; R11).
-func (c *Calendar) Register(t time.Time, h Hours) (time.Time, error) {
+func (c *Calendar) Register(t time.Time, h Hours) time.Time {
 	t = t.In(c.zone)
 	d := dateOf(t)
-	working, err := c.working(d)
-	if err != nil {
-		return time.Time{}, err
-	}
-	switch {
+	switch working := c.working(d); {
 	case working && t.Before(c.at(d, h.From)):
-		return c.at(d, h.From), nil
+		return c.at(d, h.From)
 	case working && t.Before(c.at(d, h.To)):
-		return t, nil
+		return t
 	}
-	if d, err = c.nextWorking(d.add(1)); err != nil {
-		return time.Time{}, err
-	}
-	return c.at(d, h.From), nil
+	return c.at(c.nextWorking(d.add(1)), h.From)
 }
 
 // A Limit is a step's time limit; exactly one field is set.
@@ -218,6 +271,9 @@ type Limit struct {
 	CalendarDays int `yaml:"calendar_days" json:"calendar_days,omitempty"`
 	WorkingDays  int `yaml:"working_days" json:"working_days,omitempty"`
 }
+
+// MaxLimit is the longest limit of one step: ten years of days, or as many hours of working time.
+const MaxLimit = 3660
 
 func (l Limit) valid() bool {
 	n := 0
@@ -232,42 +288,35 @@ func (l Limit) valid() bool {
 	return n == 1
 }
 
+func (l Limit) tooLong() bool {
+	return l.Minutes > 60*MaxLimit || max(l.Hours, l.CalendarDays, l.WorkingDays) > MaxLimit
+}
+
 // Add returns the deadline of a limit that starts at t, which lies in working hours.
 // Minutes and hours run in working hours only; calendar days run through, and a term that
 // would end on a day off ends at the same hour of the next working day; working days are
 // counted as such.
-func (c *Calendar) Add(t time.Time, l Limit, h Hours) (time.Time, error) {
-	t, err := c.Register(t, h)
-	if err != nil {
-		return time.Time{}, err
-	}
+func (c *Calendar) Add(t time.Time, l Limit, h Hours) time.Time {
+	t = c.Register(t, h)
 	d := dateOf(t)
 	clock := t.Sub(c.at(d, 0))
 	switch {
 	case l.CalendarDays > 0:
-		if d, err = c.nextWorking(d.add(l.CalendarDays)); err != nil {
-			return time.Time{}, err
-		}
-		return c.at(d, clock), nil
+		return c.at(c.nextWorking(d.add(l.CalendarDays)), clock)
 	case l.WorkingDays > 0:
 		for range l.WorkingDays {
-			if d, err = c.nextWorking(d.add(1)); err != nil {
-				return time.Time{}, err
-			}
+			d = c.nextWorking(d.add(1))
 		}
-		return c.at(d, clock), nil
+		return c.at(d, clock)
 	}
 	left := time.Duration(l.Minutes)*time.Minute + time.Duration(l.Hours)*time.Hour
 	for {
-		end := c.at(d, h.To)
-		if room := end.Sub(t); left <= room {
-			return t.Add(left), nil
-		} else {
-			left -= room
+		room := c.at(d, h.To).Sub(t)
+		if left <= room {
+			return t.Add(left)
 		}
-		if d, err = c.nextWorking(d.add(1)); err != nil {
-			return time.Time{}, err
-		}
+		left -= room
+		d = c.nextWorking(d.add(1))
 		t = c.at(d, h.From)
 	}
 }

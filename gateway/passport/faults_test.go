@@ -63,6 +63,7 @@ func TestEveryFaultOfAPassportIsLocated(t *testing.T) {
 		{"a step without limit", "limit: {hours: 2}", "limit: {}", "steps[1].limit", "exactly one of"},
 		{"a step with two limits", "limit: {hours: 2}", "limit: {hours: 2, minutes: 5}", "steps[1].limit", "exactly one of"},
 		{"a negative limit", "limit: {hours: 2}", "limit: {hours: -2}", "steps[1].limit", "above zero"},
+		{"a limit without end", "limit: {hours: 2}", "limit: {working_days: 3661}", "steps[1].limit", "at most 3660 days"},
 		{"a step without a name in Russian", "ru: Передача руководителю, ", "", "steps[1].name", "the text in ru is missing"},
 		{"no result", "results: [assignment, refusal]", "results: []", "results", "at least one kind"},
 		{"an unknown result", "results: [assignment, refusal]", "results: [assignment, refusal, gift]", "results[2]", `"gift" is none of`},

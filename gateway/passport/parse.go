@@ -298,6 +298,9 @@ func (r *reading) steps() {
 		if !s.Limit.valid() {
 			r.bad(at+".limit", "exactly one of minutes, hours, calendar_days, working_days is expected, above zero")
 		}
+		if s.Limit.tooLong() {
+			r.bad(at+".limit", "a limit is at most %d days, or as many hours of working time", MaxLimit)
+		}
 		r.texts(at+".name", s.Name)
 	}
 }

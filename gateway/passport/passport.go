@@ -183,23 +183,20 @@ func (p *Provider) Serves(k gateway.KATO) int {
 func (p *Passport) Form() *Form { return p.form }
 
 // Registration returns when a request received at t counts as registered (R11).
-func (p *Passport) Registration(t time.Time) (time.Time, error) {
-	return p.calendar.Register(t, p.hours)
-}
+func (p *Passport) Registration(t time.Time) time.Time { return p.calendar.Register(t, p.hours) }
 
 // Plan returns the deadline of every step for a request registered at t; each step starts
 // where the one before ends at the latest. The last one is the date and time of the result.
-func (p *Passport) Plan(registered time.Time) ([]gateway.StepPlan, error) {
+// A step is provisional when the time from registration to its deadline reaches a year whose
+// days off nobody has announced.
+func (p *Passport) Plan(registered time.Time) []gateway.StepPlan {
 	plan := make([]gateway.StepPlan, 0, len(p.Steps))
 	t := registered
 	for _, s := range p.Steps {
-		var err error
-		if t, err = p.calendar.Add(t, s.Limit, p.hours); err != nil {
-			return nil, err
-		}
-		plan = append(plan, gateway.StepPlan{Code: s.Code, DueAt: t})
+		t = p.calendar.Add(t, s.Limit, p.hours)
+		plan = append(plan, gateway.StepPlan{Code: s.Code, DueAt: t, Provisional: p.calendar.Provisional(registered, t)})
 	}
-	return plan, nil
+	return plan
 }
 
 // Step returns the step of that code.
