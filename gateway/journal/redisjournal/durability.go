@@ -47,10 +47,11 @@ type pipelined interface {
 
 // look asks a server, or one connection to it, for all that matters.
 func look(ctx context.Context, c pipelined) (server, error) {
-	var info, conf *redis.Cmd
+	var info, conf, clock *redis.Cmd
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		info = p.Do(ctx, "INFO", "server", "persistence", "replication", "memory", "cluster")
 		conf = p.Do(ctx, "CONFIG", "GET", "append*", "no-appendfsync-on-rewrite", "maxmemory-policy")
+		clock = p.Do(ctx, "TIME")
 		return nil
 	})
 	var s server
@@ -72,6 +73,9 @@ func look(ctx context.Context, c pipelined) (server, error) {
 	s.limit, _ = strconv.ParseInt(i["maxmemory"], 10, 64)
 	if major, _, _ := strings.Cut(i["redis_version"], "."); len(major) == 1 && major < "7" {
 		s.broken = append(s.broken, "it is Redis "+i["redis_version"]+", and 7.0 is the oldest that can hold a journal")
+	}
+	if err := clock.Err(); err != nil {
+		s.broken = append(s.broken, "TIME is refused ("+err.Error()+"), and its clock decides what is due: allow it to the gateway's user (ACL +time)")
 	}
 	if i["role"] != "master" {
 		s.broken = append(s.broken, "it is a replica (ROLE): name the master's address, or let the address follow it")

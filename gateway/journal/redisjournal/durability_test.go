@@ -78,6 +78,20 @@ func TestAReplicaIsRefused(t *testing.T) {
 	}
 }
 
+// Its clock decides what is due, so a Redis that does not tell it is of no use.
+func TestARedisThatDoesNotTellTheTimeIsRefused(t *testing.T) {
+	s := newServer(t)
+	c := s.client()
+	defer c.Close()
+	if err := c.Do(t.Context(), "ACL", "SETUSER", "gateway", "on", ">a-password-of-redis", "~*", "+@all", "-time").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := redisjournal.Open(redisjournal.Config{Redis: []string{"redis://gateway@" + s.address}, Password: "a-password-of-redis", Dir: t.TempDir(), AcceptLoss: true})
+	if gateway.ReasonOf(err) != gateway.JournalUnavailable || !contains(fmt.Sprint(err), "+time") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEveryMasterOfAClusterIsExamined(t *testing.T) {
 	all := newCluster(t)
 	all[2].set("appendfsync", "everysec")
