@@ -52,19 +52,21 @@ type Config struct {
 	Revocation    []Issuer `yaml:"revocation"`
 	// SharedEvidence is redis://host:port/db, where the gateways of a shard share signed answers and
 	// lists; "" means that each asks for itself. Nothing there is trusted.
-	SharedEvidence string        `yaml:"shared_evidence"`
-	Portals        []Portal      `yaml:"portals"`
-	Providers      []Provider    `yaml:"providers"`
-	Regions        []Region      `yaml:"regions"`
-	SHEP           *SHEP         `yaml:"shep"`
-	Sources        Sources       `yaml:"sources"`
-	Pipeline       Pipeline      `yaml:"pipeline"`
-	Cabinet        CabinetConfig `yaml:"cabinet"`
-	Console        *Console      `yaml:"console"`
-	Limits         Limits        `yaml:"limits"`
-	Audit          Audit         `yaml:"audit"`
-	Synthetic      *Synthetic    `yaml:"synthetic"`
-	Tracing        *Tracing      `yaml:"tracing"`
+	SharedEvidence string     `yaml:"shared_evidence"`
+	Portals        []Portal   `yaml:"portals"`
+	Providers      []Provider `yaml:"providers"`
+	Regions        []Region   `yaml:"regions"`
+	SHEP           *SHEP      `yaml:"shep"`
+	Sources        Sources    `yaml:"sources"`
+	// Outgoing is how systems are called by https, but for those that have settings of their own.
+	Outgoing  *ClientTLS    `yaml:"outgoing"`
+	Pipeline  Pipeline      `yaml:"pipeline"`
+	Cabinet   CabinetConfig `yaml:"cabinet"`
+	Console   *Console      `yaml:"console"`
+	Limits    Limits        `yaml:"limits"`
+	Audit     Audit         `yaml:"audit"`
+	Synthetic *Synthetic    `yaml:"synthetic"`
+	Tracing   *Tracing      `yaml:"tracing"`
 	// Clock shifts the clock for replays; absent in production.
 	Clock *ClockConfig `yaml:"clock"`
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
@@ -132,6 +134,8 @@ type Provider struct {
 	Region  string   `yaml:"region"`
 	Timeout Duration `yaml:"timeout"`
 	Retry   Retry    `yaml:"retry"`
+	// TLS takes the place of outgoing for this provider.
+	TLS *ClientTLS `yaml:"tls"`
 }
 
 // Retry is how long the gateway tries by itself before it asks an operator.
@@ -165,6 +169,8 @@ type Source struct {
 	// have signed the answer. Empty: neither is signed.
 	Certificates []string `yaml:"certificates"`
 	Timeout      Duration `yaml:"timeout"`
+	// TLS takes the place of outgoing for this system.
+	TLS *ClientTLS `yaml:"tls"`
 }
 
 // Pipeline bounds the work on accepted requests.

@@ -23,13 +23,24 @@ func (b *builder) pki() error {
 		return err
 	}
 	// The checker has its own breaker for each responder, and asks the next source rather than the same again.
-	client, err := upstream.New(upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, NoBreaker: true, MaxResponse: revocation.MaxCRLBytes,
-		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, Observe: b.called})
+	conf, err := b.c.clientTLS("outgoing", nil)
+	if err != nil {
+		return err
+	}
+	uc := upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, NoBreaker: true, MaxResponse: revocation.MaxCRLBytes,
+		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, TLS: conf, Observe: b.called}
+	client, err := upstream.New(uc)
+	if err != nil {
+		return err
+	}
+	// An answer is small; what is larger is not read at all.
+	uc.MaxResponse = revocation.MaxOCSPBytes
+	responders, err := upstream.New(uc)
 	if err != nil {
 		return err
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
-	rc := revocation.Config{Fetch: client.Fetch, FetchCRL: client.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
+	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: client.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
 		Watch: map[string]*trust.Certificate{"gateway": b.key.Certificate()}, Watching: b.watched}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err

@@ -39,6 +39,7 @@ func (b *builder) probes(shards []string) []httpserver.Probe {
 			return err
 		}},
 		{Name: "calendar", Note: func() string { return or(b.forms.Calendar().Notice(b.now()), "ok") }},
+		b.outgoingProbe(),
 	}
 	for _, shard := range shards {
 		all = append(all,

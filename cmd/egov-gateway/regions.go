@@ -27,6 +27,8 @@ type Region struct {
 	Timeout  Duration `yaml:"timeout"`
 	Rate     float64  `yaml:"rate"`
 	MaxBytes int      `yaml:"max_bytes"`
+	// TLS takes the place of outgoing for this region.
+	TLS *ClientTLS `yaml:"tls"`
 }
 
 // regionName is a region's label in metrics and its name as a participant.
@@ -72,7 +74,7 @@ func (b *builder) regionClient(r *Region) (*shep.AsyncClient, error) {
 		return nil, err
 	}
 	b.m.roles[regionName(r.Shard)] = roleRegion
-	c, err := b.asyncClient(regionName(r.Shard), r.URL, shep.Sender{ID: b.c.SHEP.SenderID}, partners, r.Timeout, gateway.ProviderUnavailable)
+	c, err := b.asyncClient(regionName(r.Shard), r.URL, shep.Sender{ID: b.c.SHEP.SenderID}, partners, r.Timeout, gateway.ProviderUnavailable, r.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("regions.%s: %w", r.Shard, err)
 	}

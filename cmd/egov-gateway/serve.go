@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -107,6 +108,9 @@ func (k *configCheckCmd) Run(out streams) error {
 	}
 	if notice := b.forms.Calendar().Notice(b.now()); notice != "" {
 		fmt.Fprintln(out.err, "warning:", notice)
+	}
+	if err := c.checkAnchors(x509.SystemCertPool); err != nil {
+		fmt.Fprintln(out.err, "warning:", err)
 	}
 	fmt.Fprintln(out.out, "ok")
 	return nil

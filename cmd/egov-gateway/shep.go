@@ -49,6 +49,8 @@ type Participant struct {
 	PushURL          string   `yaml:"push_url"`
 	PushPasswordFile string   `yaml:"push_password_file"`
 	PushTimeout      Duration `yaml:"push_timeout"`
+	// PushTLS takes the place of outgoing for the pushes.
+	PushTLS *ClientTLS `yaml:"push_tls"`
 }
 
 func (s *SHEP) check() (errs []error) {
@@ -119,7 +121,7 @@ func (b *builder) participants() (*channel.Directory, error) {
 			if err != nil {
 				return nil, err
 			}
-			if q.Push, err = b.asyncClient(p.Name, p.PushURL, shep.Sender{ID: s.SenderID, Password: password}, q.Certificates, p.PushTimeout, gateway.PortalUnavailable); err != nil {
+			if q.Push, err = b.asyncClient(p.Name, p.PushURL, shep.Sender{ID: s.SenderID, Password: password}, q.Certificates, p.PushTimeout, gateway.PortalUnavailable, p.PushTLS); err != nil {
 				return nil, fmt.Errorf("%s: %w", at, err)
 			}
 		}
@@ -134,9 +136,13 @@ func (b *builder) participants() (*channel.Directory, error) {
 
 // asyncClient speaks AsyncChannel with a partner. Messages are signed when the partner is known
 // by certificate, as its own must be.
-func (b *builder) asyncClient(name, url string, sender shep.Sender, partners []*trust.Certificate, timeout Duration, unavailable gateway.Reason) (*shep.AsyncClient, error) {
+func (b *builder) asyncClient(name, url string, sender shep.Sender, partners []*trust.Certificate, timeout Duration, unavailable gateway.Reason, own *ClientTLS) (*shep.AsyncClient, error) {
+	conf, err := b.c.clientTLS(name+".tls", own)
+	if err != nil {
+		return nil, err
+	}
 	c := shep.AsyncConfig{Name: name, URL: url, Sender: sender, Partners: partners, Now: b.now,
-		Upstream: upstream.Config{Timeout: time.Duration(timeout), Reasons: upstream.Reasons{Unavailable: unavailable}, Observe: b.called}}
+		Upstream: upstream.Config{Timeout: time.Duration(timeout), Reasons: upstream.Reasons{Unavailable: unavailable}, Observe: b.called, TLS: conf}}
 	if len(partners) > 0 {
 		c.Key = b.key
 	}

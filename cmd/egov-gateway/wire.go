@@ -455,7 +455,11 @@ func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, erro
 			return nil, err
 		}
 		b.m.roles[p.ID] = roleProvider
-		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
+		conf, err := b.c.clientTLS(name+".tls", p.TLS)
+		if err != nil {
+			return nil, err
+		}
+		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), TLS: conf, Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
 		if err != nil {
 			return nil, err
 		}
@@ -508,8 +512,12 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 		if len(partners) > 0 {
 			key = b.key
 		}
+		conf, err := b.c.clientTLS("sources."+name+".tls", c.TLS)
+		if err != nil {
+			return err
+		}
 		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
-			Client: upstream.Config{Timeout: time.Duration(c.Timeout), Observe: b.called}, Now: b.now})
+			Client: upstream.Config{Timeout: time.Duration(c.Timeout), TLS: conf, Observe: b.called}, Now: b.now})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
 		}
@@ -552,7 +560,11 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 }
 
 func (b *builder) notifier() (flow.Notifier, error) {
-	client, err := upstream.New(upstream.Config{Name: "portal", Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.called})
+	conf, err := b.c.clientTLS("outgoing", nil)
+	if err != nil {
+		return nil, err
+	}
+	client, err := upstream.New(upstream.Config{Name: "portal", TLS: conf, Reasons: upstream.Reasons{Unavailable: gateway.PortalUnavailable}, Observe: b.called})
 	if err != nil {
 		return nil, err
 	}

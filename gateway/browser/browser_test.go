@@ -31,6 +31,7 @@ func TestAPageIsBound(t *testing.T) {
 		{"nothing of a page is kept", page, "Cache-Control", "no-store"},
 		{"a page loads only from its own site and runs no script of its own text", page, "Content-Security-Policy", csp},
 		{"a page is what it is called", page, "X-Content-Type-Options", "nosniff"},
+		{"a window that opened a page has no hold of it", page, "Cross-Origin-Opener-Policy", "same-origin"},
 		{"no other site learns a page's address", page, "Referrer-Policy", "no-referrer"},
 		{"a file is kept for a while", file, "Cache-Control", "public, max-age=300"},
 		{"a file is bound like a page", file, "Content-Security-Policy", csp},

@@ -350,6 +350,37 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// Whatever is answered, it guesses no kind, lends it to no other site and stays with https.
+func TestEveryAnswerBindsTheBrowser(t *testing.T) {
+	lent := httptest.NewUnstartedServer(nil)
+	lent.StartTLS()
+	defer lent.Close()
+	for name, conf := range map[string]*tls.Config{"by http": nil, "by https": {Certificates: lent.TLS.Certificates}} {
+		t.Run(name, func(t *testing.T) {
+			s, err := httpserver.Start(httpserver.Config{Address: "127.0.0.1:0", TLS: conf, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Error(w, "no", http.StatusTeapot)
+			})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			scheme := "http://"
+			if conf != nil {
+				scheme = "https://"
+			}
+			resp, err := lent.Client().Get(scheme + s.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			h := resp.Header
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cross-Origin-Resource-Policy") != "same-origin" || (h.Get("Strict-Transport-Security") != "") != (conf != nil) {
+				t.Errorf("headers %v", h)
+			}
+		})
+	}
+}
+
 func TestTLSIsServed(t *testing.T) {
 	lent := httptest.NewUnstartedServer(nil)
 	lent.StartTLS()
