@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,9 @@ type Config struct {
 	Admin string `yaml:"admin"`
 	// BaseURL is how portals reach Listen; status URLs in receipts start with it.
 	BaseURL string `yaml:"base_url"`
+	// Balancers are networks like 10.0.0.0/24 whose word about a client's address counts (Forwarded,
+	// X-Forwarded-For); none means that every caller is the client.
+	Balancers []string `yaml:"balancers"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
 	// Journal moves the journal into Redis, for several gateways.
@@ -254,6 +258,9 @@ func (c *Config) check() error {
 	need("data", c.Data)
 	need("secret", c.Secret)
 	need("key", c.Key)
+	if _, err := c.balancers(); err != nil {
+		errs = append(errs, err)
+	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
 	}
@@ -321,6 +328,18 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// balancers are the networks of Balancers.
+func (c *Config) balancers() (all []netip.Prefix, err error) {
+	for i, text := range c.Balancers {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Bits() == 0 {
+			return nil, fmt.Errorf("balancers[%d]: %q is no network like 10.0.0.0/24", i, text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }
 
 // attachments is where the attached documents of the journal in data lie by default.

@@ -265,7 +265,12 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
+	trusted, err := c.balancers()
+	if err != nil {
+		return nil, err
+	}
+	hc := httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Trusted: trusted, Draining: streams}
+	if s.doors, err = httpserver.Start(hc); err != nil {
 		return nil, err
 	}
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -37,6 +38,9 @@ type Config struct {
 	TLS     *tls.Config  // nil serves plain HTTP
 	Log     *slog.Logger // nil discards
 	Metrics prometheus.Registerer
+	// Trusted are the networks of balancers whose word about a client's address counts (Forwarded,
+	// X-Forwarded-For). None means that every caller is the client.
+	Trusted []netip.Prefix
 	// Draining, if set, is called when Close begins: what streams without an end should end.
 	Draining func()
 }
@@ -58,7 +62,7 @@ func Start(c Config) (*Server, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{ln: ln, done: make(chan error, 1), srv: &http.Server{
-		Handler: observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics), TLSConfig: c.TLS,
+		Handler: addressed(observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics), c.Trusted), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}
@@ -167,13 +171,26 @@ func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) htt
 				route = "none"
 			}
 			requests.WithLabelValues(route, strconv.Itoa(rec.status)).Observe(took.Seconds())
-			log.Info("http", "http_request", id, "method", r.Method, "route", route, "status", rec.status, "bytes", rec.size, "seconds", took.Seconds())
+			line := []any{"http_request", id, "method", methodOf(r), "route", route, "status", rec.status, "bytes", rec.size, "seconds", took.Seconds()}
+			switch rec.status {
+			case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests: // who tries has a face
+				line = append(line, "remote", r.RemoteAddr)
+			}
+			log.Info("http", line...)
 			if p != nil && (begun || p == http.ErrAbortHandler) { //nolint:errorlint // the documented sentinel
 				panic(http.ErrAbortHandler) // breaks the connection, so that half an answer is not taken for all of it
 			}
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// methodOf is the method of a request, or that it is none that anybody uses: it may be as long as a header.
+func methodOf(r *http.Request) string {
+	if len(r.Method) > len(http.MethodOptions) {
+		return "other"
+	}
+	return r.Method
 }
 
 func requestID() string {

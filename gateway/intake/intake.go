@@ -46,6 +46,8 @@ type Verifier interface {
 // putting the same again is harmless. [attachment.Store] is one.
 type Documents interface {
 	Put(id gateway.RequestID, documents [][]byte) error
+	// Erase takes away the copies of a request that was never accepted.
+	Erase(id gateway.RequestID) error
 }
 
 // Config is what a Desk needs. All fields without a default are required.
@@ -472,6 +474,10 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	case errors.Is(err, journal.ErrDuplicate):
 		return a.first(ctx, it)
 	case errors.Is(err, journal.ErrReplay):
+		// Its message id has other content, so this request cannot be accepted meanwhile.
+		if err := a.c.Documents.Erase(id); err != nil {
+			a.c.Log.Error("erase the copies of a refused request; the daily sweep does", "request", string(id), "error", err)
+		}
 		return nil, a.refuse(gateway.Errorf(gateway.ReplayConflict, "use a new messageId for new content"))
 	case err != nil:
 		return nil, a.refuse(fmt.Errorf("keep the request: %w", err))

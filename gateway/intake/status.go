@@ -51,10 +51,20 @@ func (d *Desk) item(ctx context.Context, portal, id string) (journal.Item, error
 	return it, err
 }
 
-func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
+// known is the portal that asks. A stranger is refused and counted, as at every address of the door.
+func (d *Desk) known(w http.ResponseWriter, r *http.Request) (portal string, ok bool) {
+	start := time.Now()
 	portal, err := d.authenticate(r)
 	if err != nil {
+		d.observe(r.Context(), "none", nil, err, false, start)
 		d.problem(w, r, err)
+	}
+	return portal, err == nil
+}
+
+func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
+	portal, ok := d.known(w, r)
+	if !ok {
 		return
 	}
 	p, err := d.Progress(r.Context(), portal, r.PathValue("id"))
@@ -103,11 +113,11 @@ func (d *Desk) getReceipt(w http.ResponseWriter, r *http.Request) {
 func (d *Desk) getResult(w http.ResponseWriter, r *http.Request) { d.body(w, r, gateway.BodyResult) }
 
 func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
-	portal, err := d.authenticate(r)
-	var b []byte
-	if err == nil {
-		b, err = d.Document(r.Context(), portal, r.PathValue("id"), name)
+	portal, ok := d.known(w, r)
+	if !ok {
+		return
 	}
+	b, err := d.Document(r.Context(), portal, r.PathValue("id"), name)
 	if err != nil {
 		d.problem(w, r, err)
 		return
