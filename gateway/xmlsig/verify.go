@@ -235,7 +235,7 @@ func (v *verifier) enveloped(omit []int32, out *Signature) error {
 	if err != nil {
 		return err
 	}
-	cert, err := v.o.Certificates.parse(der)
+	cert, err := v.certificate(der)
 	if err != nil {
 		return err
 	}
@@ -263,6 +263,7 @@ func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, cano
 	if err := cert.Key.VerifyDigest(p.method.hash, v.sum, v.value); err != nil {
 		return err
 	}
+	v.o.Certificates.put(cert)
 	*out = Signature{Certificate: cert, Algorithm: p.algorithm, KeyKind: p.method.kind}
 	return nil
 }
@@ -288,4 +289,13 @@ func (v *verifier) digestContent(by trust.Hash, canonical func(w, also io.Writer
 	canonical(h, content)
 	content.Sum(v.content[:0])
 	v.sum = h.Sum(v.sum[:0])
+}
+
+// certificate parses the certificate in der, which it does not keep, unless it is known. What is
+// not yet believed is not remembered: check does that.
+func (v *verifier) certificate(der []byte) (*trust.Certificate, error) {
+	if cert := v.o.Certificates.get(der); cert != nil {
+		return cert, nil
+	}
+	return trust.ParseCertificate(der)
 }

@@ -134,7 +134,7 @@ func (v *verifier) tokenValue(n int32) (*trust.Certificate, error) {
 	if v.der, err = v.base64(v.der[:0], n, maxCertificate); err != nil {
 		return nil, err
 	}
-	return v.o.Certificates.parse(v.der)
+	return v.certificate(v.der)
 }
 
 // binaryToken follows wsse:Reference to a BinarySecurityToken of the same header.
