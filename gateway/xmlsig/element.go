@@ -1,7 +1,6 @@
 package xmlsig
 
 import (
-	"bytes"
 	"iter"
 )
 
@@ -122,12 +121,14 @@ func (d *Document) appendTokenText(dst []byte, tok token) []byte {
 	raw := d.src[tok.pos:tok.end]
 	switch {
 	case tok.kind == cdataToken:
-		return appendLines(dst, raw[len("<![CDATA["):len(raw)-len("]]>")])
+		return appendLines(dst, cdataContent(raw))
 	case tok.flags&flagPlain != 0:
 		return append(dst, raw...)
 	}
 	return appendText(dst, raw)
 }
+
+func cdataContent(raw []byte) []byte { return raw[len("<![CDATA[") : len(raw)-len("]]>")] }
 
 // HasText reports whether any character data other than white space stands directly inside.
 func (e Element) HasText() bool {
@@ -156,7 +157,23 @@ func (d *Document) isWhite(tok token) bool {
 	if tok.kind == textToken && tok.flags&flagPlain != 0 {
 		return false // plain text without the flag holds something
 	}
-	return len(bytes.Trim(d.appendTokenText(nil, tok), " \t\r\n")) == 0
+	raw := d.src[tok.pos:tok.end]
+	if tok.kind == cdataToken {
+		raw = cdataContent(raw)
+	}
+	for len(raw) > 0 {
+		n := 1
+		if raw[0] == '&' && tok.kind == textToken {
+			var r rune
+			if r, n = decodeReference(raw); r > ' ' || !isSpace(byte(r)) {
+				return false
+			}
+		} else if !isSpace(raw[0]) {
+			return false
+		}
+		raw = raw[n:]
+	}
+	return true
 }
 
 // Attr returns the normalised value of an attribute; space is "" for an unprefixed one.
@@ -197,7 +214,7 @@ func (d *Document) attrValue(a *attribute) []byte {
 	if a.flags&flagPlain != 0 {
 		return raw
 	}
-	return appendValue(nil, raw)
+	return appendValue(make([]byte, 0, len(raw)), raw)
 }
 
 // Line returns the 1-based line on which the element starts, 0 for no element.

@@ -84,14 +84,15 @@ func Explain(doc []byte, o Options) (*Explanation, error) {
 }
 
 type explainer struct {
-	v   verifier
-	doc []byte
+	v    verifier
+	doc  []byte
+	used []bool // by prefix number, once it was asked for
 }
 
 func (e *explainer) explain() *Explanation {
 	t := e.v.trace
 	var content bytes.Buffer
-	e.canonical(t.p.c14n, &content)
+	e.canonical(t.p.c14n, &content) // which was digested, so it is not too long
 	x := &Explanation{
 		Line:   lineOf(e.doc, int(e.v.d.tape.elements[t.p.reference].name)),
 		Digest: digestName(t.p.digest), Canonicalization: t.p.c14n.name(),
@@ -103,19 +104,18 @@ func (e *explainer) explain() *Explanation {
 	return x
 }
 
-func (e *explainer) canonical(m c14n, w io.Writer) {
+func (e *explainer) canonical(m c14n, w io.Writer) error {
+	e.v.c.out.left = canonicalRoom(len(e.doc), 1)
 	if t := e.v.trace; t.omit != nil {
-		e.v.c.document(e.v.d, m, t.omit, w, nil)
-	} else {
-		e.v.c.subtree(e.v.d, t.body, m, w, nil)
+		return e.v.c.document(e.v.d, m, t.omit, w, nil)
 	}
+	return e.v.c.subtree(e.v.d, e.v.trace.body, m, w, nil)
 }
 
 // isStated reports whether what write writes has the stated digest.
-func (e *explainer) isStated(write func(w io.Writer)) bool {
+func (e *explainer) isStated(write func(w io.Writer) error) bool {
 	h := e.v.trace.p.digest.New()
-	write(h)
-	return bytes.Equal(h.Sum(nil), e.v.digest)
+	return write(h) == nil && bytes.Equal(h.Sum(nil), e.v.digest)
 }
 
 // cause tries what is known to happen to signed documents.
@@ -130,7 +130,7 @@ func (e *explainer) cause() string {
 	for _, kind := range []c14nKind{inclusive10, inclusive11, exclusive} {
 		for _, comments := range []bool{false, true} {
 			m := c14n{kind: kind, comments: comments}
-			if !e.isStated(func(w io.Writer) { e.canonical(m, w) }) {
+			if !e.isStated(func(w io.Writer) error { return e.canonical(m, w) }) {
 				continue
 			}
 			if comments && kind == t.p.c14n.kind {
@@ -172,7 +172,11 @@ func (e *explainer) rawCause() string {
 		{0, "the signer digested the bytes of the file as they stand, byte order mark included, without canonicalizing them"},
 	} {
 		for _, tail := range [][]byte{after, bytes.TrimRight(after, " \t\r\n")} {
-			if e.isStated(func(w io.Writer) { w.Write(before[c.from:]); w.Write(tail) }) {
+			if e.isStated(func(w io.Writer) error {
+				w.Write(before[c.from:]) // a hash, which does not fail
+				_, err := w.Write(tail)
+				return err
+			}) {
 				return c.name
 			}
 		}

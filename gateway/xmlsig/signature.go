@@ -2,6 +2,7 @@ package xmlsig
 
 import (
 	"bytes"
+	"slices"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/trust"
@@ -365,15 +366,15 @@ func (v *verifier) base64(dst []byte, n int32, limit int) ([]byte, error) {
 	}
 	text := v.d.src[tok.pos:tok.end]
 	if tok.flags&flagPlain == 0 {
-		v.text = appendText(v.text[:0], text)
+		v.text = appendText(slices.Grow(v.text[:0], len(text)), text)
 		text = v.text
 	}
-	dst, ok := decodeBase64(dst, text)
-	if !ok || len(dst) == 0 {
-		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64")
-	}
+	dst, ok := decodeBase64(dst, text, limit)
 	if len(dst) > limit {
 		return dst, v.fail(gateway.SignatureEncoding, n, "a value that is too long")
+	}
+	if !ok || len(dst) == 0 {
+		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64")
 	}
 	return dst, nil
 }

@@ -89,16 +89,17 @@ func (e *explainer) suspectTag(tok token) string {
 
 // uses reports whether any name of the document has the prefix.
 func (e *explainer) uses(prefix int32) bool {
-	t := e.v.d.tape
-	for i := range t.elements {
-		if t.elements[i].prefix == prefix {
-			return true
+	if e.used == nil {
+		t := e.v.d.tape
+		e.used = make([]bool, len(t.prefixes.items))
+		for i := range t.elements {
+			e.used[t.elements[i].prefix] = true
+		}
+		for i := range t.attrs {
+			if p := t.attrs[i].prefix; p != noPrefix { // no default namespace for attributes
+				e.used[p] = true
+			}
 		}
 	}
-	for i := range t.attrs {
-		if t.attrs[i].prefix == prefix && prefix != noPrefix {
-			return true
-		}
-	}
-	return false
+	return e.used[prefix]
 }

@@ -382,6 +382,10 @@ func (s *scanner) resolve(e *element, f flags) (flags, error) {
 		if a.space == b.space && s.src[a.local] < s.src[b.local] {
 			continue
 		}
+		if a.space != b.space && min(len(s.spaces.items[a.space]), len(s.spaces.items[b.space])) > longName {
+			f &^= flagClean // whoever needs their order compares such names, at his own cost
+			return f, s.unique(attrs)
+		}
 		if compareAttributes(s.src, s.spaces.items, a, b) >= 0 {
 			f &^= flagClean
 			return f, s.unique(attrs)

@@ -55,8 +55,8 @@ func (v *verifier) wsse(s *Signed) error {
 		*v.trace = trace{p: p, body: body}
 	}
 	s.sigs = s.one[:1]
-	if err := v.check(&p, cert, &s.one[0], func(w, also io.Writer) {
-		v.c.subtree(v.d, body, p.c14n, w, also)
+	if err := v.check(&p, cert, &s.one[0], func(w, also io.Writer) error {
+		return v.c.subtree(v.d, body, p.c14n, w, also)
 	}); err != nil {
 		return err
 	}
