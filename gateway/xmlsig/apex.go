@@ -15,13 +15,13 @@ func (c *canonicalizer) apex(n int32) {
 	c.extra, c.base, c.needed = c.extra[:0], nil, c.needed[:0]
 	if c.m.kind == exclusive {
 		c.marks = append(c.marks, 0)
-		c.utilized(e, nil)
+		c.utilized(n, nil)
 		for _, p := range c.m.prefixes {
 			if uri, ok := c.d.inScope(n, p); ok {
 				c.need(p, uri)
 			}
 		}
-		c.writeStartTag(tok, e)
+		c.writeStartTag(tok)
 		return
 	}
 	c.inherited(n)
@@ -33,14 +33,14 @@ func (c *canonicalizer) apex(n int32) {
 		})
 		c.fixBase(n)
 	}
-	c.writeStartTag(tok, e)
+	c.writeStartTag(tok)
 }
 
 // inScope returns the namespace that a prefix stands for at element n.
 func (d *Document) inScope(n, prefix int32) (uri int32, ok bool) {
 	t := d.tape
 	for ; n >= 0; n = t.elements[n].parent {
-		for _, decl := range t.decls[t.elements[n].decl:t.elements[n].declEnd] {
+		for _, decl := range t.decls[t.elements[n].decl:t.declEnd(n)] {
 			if decl.prefix == prefix {
 				return decl.uri, true
 			}
@@ -54,7 +54,7 @@ func (c *canonicalizer) inherited(n int32) {
 	t := c.d.tape
 	seen := c.order[:0]
 	for up := n; up >= 0; up = t.elements[up].parent {
-		for i := t.elements[up].decl; i < t.elements[up].declEnd; i++ {
+		for i, end := t.elements[up].decl, t.declEnd(up); i < end; i++ {
 			seen = append(seen, i)
 		}
 	}
@@ -81,7 +81,7 @@ func (c *canonicalizer) inherited(n int32) {
 func (c *canonicalizer) inheritAttributes(n int32, want func(local []byte) bool) {
 	t, src := c.d.tape, c.d.src
 	for up := n; up >= 0; up = t.elements[up].parent {
-		for i := t.elements[up].attr; i < t.elements[up].attrEnd; i++ {
+		for i, end := t.elements[up].attr, t.attrEnd(up); i < end; i++ {
 			if a := &t.attrs[i]; a.space == xmlSpace && (up == n || want(src[a.local:a.stop])) {
 				c.extra = append(c.extra, i)
 			}
@@ -99,8 +99,8 @@ func (c *canonicalizer) inheritAttributes(n int32, want func(local []byte) bool)
 		return cmp.Compare(y, x)
 	})
 	c.extra = slices.CompactFunc(c.extra, func(x, y int32) bool { return bytes.Equal(local(x), local(y)) })
-	own := &t.elements[n]
-	c.extra = slices.DeleteFunc(c.extra, func(i int32) bool { return i >= own.attr && i < own.attrEnd })
+	from, end := t.elements[n].attr, t.attrEnd(n)
+	c.extra = slices.DeleteFunc(c.extra, func(i int32) bool { return i >= from && i < end })
 }
 
 // fixBase joins the xml:base values of element n and its ancestors (Canonical XML 1.1 §2.4).
@@ -113,7 +113,7 @@ func (c *canonicalizer) fixBase(n int32) {
 	var joined string
 	found := 0
 	for up := n; up >= 0; up = t.elements[up].parent {
-		for i := t.elements[up].attr; i < t.elements[up].attrEnd; i++ {
+		for i, end := t.elements[up].attr, t.attrEnd(up); i < end; i++ {
 			if !isBase(i) {
 				continue
 			}

@@ -159,21 +159,21 @@ func (c *canonicalizer) tokens(from, to int32) {
 			}
 		}
 		tok := t.tokens[i]
-		if c.m.kind != exclusive && tok.flags&emptyTag == emptyTag && !c.isOmitted(tok.elem) {
+		if c.m.kind != exclusive && tok.flags()&emptyTag == emptyTag && !c.isOmitted(tok.elem()) {
 			i = c.emptyTags(i, to) - 1
 			continue
 		}
-		switch tok.kind {
+		switch tok.kind() {
 		case startToken:
-			if c.isOmitted(tok.elem) {
-				i = t.elements[tok.elem].last
+			if c.isOmitted(tok.elem()) {
+				i = t.elements[tok.elem()].last
 				continue
 			}
 			c.startTag(tok)
 		case endToken:
 			c.endTag(tok)
 		case textToken:
-			if tok.flags&flagClean != 0 {
+			if tok.flags()&flagClean != 0 {
 				c.out.raw(tok.pos, tok.end)
 			} else {
 				c.textOf(tok)
@@ -194,7 +194,7 @@ const emptyTag = flagClean | flagFresh | flagEmpty
 func (c *canonicalizer) emptyTags(i, to int32) int32 {
 	c.out.begin()
 	t, src, b := c.d.tape.tokens, c.d.src, c.out.buf
-	for ; i <= to && t[i].flags&emptyTag == emptyTag && !c.isOmitted(t[i].elem); i++ {
+	for ; i <= to && t[i].flags()&emptyTag == emptyTag && !c.isOmitted(t[i].elem()); i++ {
 		tag := src[t[i].pos : t[i].end-2]
 		if len(tag) >= outputBuffer {
 			c.out.buf = b
@@ -235,9 +235,9 @@ func (c *canonicalizer) textOf(tok token) {
 	c.out.begin()
 	raw := c.d.src[tok.pos:tok.end]
 	switch {
-	case tok.kind == cdataToken:
+	case tok.kind() == cdataToken:
 		c.text = c.out.decoded(cdataContent(raw), c.text, false, appendLines, appendEscapedText)
-	case tok.flags&flagPlain != 0:
+	case tok.flags()&flagPlain != 0:
 		c.out.escaped(raw, appendEscapedText)
 	default:
 		c.text = c.out.decoded(raw, c.text, true, appendText, appendEscapedText)
@@ -249,7 +249,7 @@ func (c *canonicalizer) comment(tok token) bool {
 	if !c.m.comments {
 		return false
 	}
-	if tok.flags&flagClean != 0 {
+	if tok.flags()&flagClean != 0 {
 		c.out.raw(tok.pos, tok.end)
 		c.out.begin()
 	} else {
@@ -260,12 +260,12 @@ func (c *canonicalizer) comment(tok token) bool {
 }
 
 func (c *canonicalizer) startTag(tok token) {
-	if c.m.kind != exclusive && tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
+	if c.m.kind != exclusive && tok.flags()&(flagClean|flagFresh) == flagClean|flagFresh {
 		c.cleanTag(tok)
 		return
 	}
-	e := &c.d.tape.elements[tok.elem]
-	decls := c.d.tape.decls[e.decl:e.declEnd]
+	n := tok.elem()
+	decls := c.d.tape.decls[c.d.tape.elements[n].decl:c.d.tape.declEnd(n)]
 	if c.m.kind != exclusive {
 		c.needed = c.needed[:0]
 		for _, d := range decls {
@@ -279,8 +279,8 @@ func (c *canonicalizer) startTag(tok token) {
 		}
 	} else {
 		c.marks = append(c.marks, int32(len(c.undo)))
-		c.utilized(e, decls)
-		if tok.flags&flagClean != 0 && len(c.needed) == len(decls) {
+		c.utilized(n, decls)
+		if tok.flags()&flagClean != 0 && len(c.needed) == len(decls) {
 			c.sortNeeded()
 			same := true
 			for i, d := range decls {
@@ -293,12 +293,12 @@ func (c *canonicalizer) startTag(tok token) {
 		}
 	}
 	c.extra, c.base = c.extra[:0], nil
-	c.writeStartTag(tok, e)
+	c.writeStartTag(tok)
 }
 
 // cleanTag writes a start tag as it stands in the source, and gives <a/> its end tag.
 func (c *canonicalizer) cleanTag(tok token) {
-	if tok.flags&flagEmpty == 0 {
+	if tok.flags()&flagEmpty == 0 {
 		c.out.raw(tok.pos, tok.end)
 		return
 	}
@@ -323,10 +323,11 @@ func (c *canonicalizer) cleanTag(tok token) {
 
 // utilized collects the declarations that exclusive canonicalisation writes at e
 // (Exclusive XML Canonicalization 1.0 §3).
-func (c *canonicalizer) utilized(e *element, decls []declaration) {
+func (c *canonicalizer) utilized(n int32, decls []declaration) {
 	c.needed = c.needed[:0]
+	e := &c.d.tape.elements[n]
 	c.need(e.prefix, e.space)
-	attrs := c.d.tape.attrs[e.attr:e.attrEnd]
+	attrs := c.d.tape.attrs[e.attr:c.d.tape.attrEnd(n)]
 	for i := range attrs {
 		if p := attrs[i].prefix; p != noPrefix {
 			c.need(p, attrs[i].space)
@@ -359,12 +360,15 @@ func (c *canonicalizer) sortNeeded() {
 }
 
 // writeStartTag rewrites a start tag with the needed declarations and inherited attributes.
-func (c *canonicalizer) writeStartTag(tok token, e *element) {
+func (c *canonicalizer) writeStartTag(tok token) {
 	t, src := c.d.tape, c.d.src
+	elem := tok.elem()
+	e := &t.elements[elem]
+	name := src[tok.pos+1 : e.stop]
 	o := &c.out
 	o.begin()
 	o.buf = append(o.buf, '<')
-	o.bytes(src[e.name:e.stop])
+	o.bytes(name)
 	c.sortNeeded()
 	for _, n := range c.needed {
 		o.buf = append(o.buf, " xmlns"...)
@@ -377,7 +381,7 @@ func (c *canonicalizer) writeStartTag(tok token, e *element) {
 		o.buf = append(o.buf, '"')
 	}
 	c.order = append(c.order[:0], c.extra...)
-	for i := e.attr; i < e.attrEnd; i++ {
+	for i, end := e.attr, t.attrEnd(elem); i < end; i++ {
 		c.order = append(c.order, i)
 	}
 	c.sortOrder()
@@ -400,9 +404,9 @@ func (c *canonicalizer) writeStartTag(tok token, e *element) {
 		o.buf = append(o.buf, '"')
 	}
 	o.buf = append(o.buf, '>')
-	if tok.flags&flagEmpty != 0 {
+	if tok.flags()&flagEmpty != 0 {
 		o.buf = append(o.buf, '<', '/')
-		o.bytes(src[e.name:e.stop])
+		o.bytes(name)
 		o.buf = append(o.buf, '>')
 		c.leave()
 	}
@@ -432,13 +436,13 @@ func (c *canonicalizer) sortOrder() {
 }
 
 func (c *canonicalizer) endTag(tok token) {
-	if tok.flags&flagClean != 0 {
+	if tok.flags()&flagClean != 0 {
 		c.out.raw(tok.pos, tok.end)
 	} else {
-		e := &c.d.tape.elements[tok.elem]
+		n := tok.elem()
 		c.out.begin()
 		c.out.buf = append(c.out.buf, '<', '/')
-		c.out.bytes(c.d.src[e.name:e.stop])
+		c.out.bytes(c.d.src[c.d.tape.name(n):c.d.tape.elements[n].stop])
 		c.out.buf = append(c.out.buf, '>')
 	}
 	c.leave()

@@ -94,7 +94,7 @@ func (e *explainer) explain() *Explanation {
 	var content bytes.Buffer
 	e.canonical(t.p.c14n, &content) // which was digested, so it is not too long
 	x := &Explanation{
-		Line:   lineOf(e.doc, int(e.v.d.tape.elements[t.p.reference].name)),
+		Line:   lineOf(e.doc, int(e.v.d.tape.name(t.p.reference))),
 		Digest: digestName(t.p.digest), Canonicalization: t.p.c14n.name(),
 		Length: content.Len(), SHA256: sha256.Sum256(content.Bytes()),
 		Stated: bytes.Clone(e.v.digest), Computed: bytes.Clone(e.v.sum),
@@ -121,7 +121,7 @@ func (e *explainer) isStated(write func(w io.Writer) error) bool {
 // cause tries what is known to happen to signed documents.
 func (e *explainer) cause() string {
 	t, root := e.v.trace, &e.v.d.tape.elements[0]
-	for i := root.decl; i < root.declEnd; i++ {
+	for i, end := root.decl, e.v.d.tape.declEnd(0); i < end; i++ {
 		prefix := string(e.v.d.tape.prefixes.items[e.v.d.tape.decls[i].prefix])
 		if edited := e.undeclare(prefix); edited != nil && e.holds(edited) {
 			return "the root element's declaration " + declarationName(prefix) + " was added after signing, or the signer canonicalized as if it were not there"
@@ -209,7 +209,7 @@ func (e *explainer) hypotheses() []hypothesis {
 		return func() []byte {
 			return e.edit(func(dst []byte, i int32, tok token) []byte {
 				for _, n := range e.v.trace.omit {
-					if tok.kind == textToken && tok.flags&flagWhite != 0 && (before && i+1 == t.elements[n].first || after && i-1 == t.elements[n].last) {
+					if tok.kind() == textToken && tok.flags()&flagWhite != 0 && (before && i+1 == t.elements[n].first || after && i-1 == t.elements[n].last) {
 						return dst
 					}
 				}
@@ -221,7 +221,7 @@ func (e *explainer) hypotheses() []hypothesis {
 		return func() []byte {
 			return e.edit(func(dst []byte, _ int32, tok token) []byte {
 				raw := d.src[tok.pos:tok.end]
-				if tok.kind == textToken {
+				if tok.kind() == textToken {
 					raw = change(raw)
 				}
 				return append(dst, raw...)
@@ -254,10 +254,10 @@ func (e *explainer) hypotheses() []hypothesis {
 		{"the signer kept TAB or LF in an attribute, which a reader of XML turns into a space (XML 1.0 §3.3.3)", func() []byte {
 			return e.edit(func(dst []byte, _ int32, tok token) []byte {
 				raw := d.src[tok.pos:tok.end]
-				if tok.kind == startToken {
-					el := &t.elements[tok.elem]
+				if tok.kind() == startToken {
+					el := tok.elem()
 					from := tok.pos
-					for _, a := range t.attrs[el.attr:el.attrEnd] {
+					for _, a := range t.attrs[t.elements[el].attr:t.attrEnd(el)] {
 						dst = append(dst, d.src[from:a.value]...)
 						value := bytes.ReplaceAll(d.src[a.value:a.valueEnd], []byte("\t"), []byte("&#9;"))
 						dst = append(dst, bytes.ReplaceAll(value, []byte("\n"), []byte("&#10;"))...)
@@ -330,10 +330,10 @@ func (e *explainer) undeclare(prefix string) []byte {
 
 // indents reports whether a token is white space between elements: not the content of a field.
 func (d *Document) indents(tok token) bool {
-	if tok.kind != textToken || tok.flags&flagWhite == 0 || tok.elem < 0 {
+	if tok.kind() != textToken || tok.flags()&flagWhite == 0 || tok.elem() < 0 {
 		return false
 	}
-	e := &d.tape.elements[tok.elem]
+	e := &d.tape.elements[tok.elem()]
 	return e.last != e.first+2
 }
 

@@ -213,6 +213,20 @@ func rows() []row {
 	return all
 }
 
+// memoryRoom is what a verification takes whatever the document: working buffers, a parsed certificate.
+const memoryRoom = 96 << 10
+
+// coldMemory is what one verification allocates that finds nothing in the pools.
+func coldMemory(f func()) int {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the pools kept from before the first
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
 // fastest is the least processor time of some runs.
 func fastest(f func()) time.Duration {
 	runtime.LockOSThread()
@@ -227,7 +241,7 @@ func fastest(f func()) time.Duration {
 }
 
 // What is not yet believed costs per octet what an honest document does: at most four times the
-// time of a dense one at any size.
+// time of a dense one at any size, and twelve octets of memory for each of its own.
 func TestWorkBeforeBeliefIsBounded(t *testing.T) {
 	sizes := []int{32 << 10, 64 << 10, 128 << 10, 256 << 10}
 	all := rows()
@@ -245,6 +259,12 @@ func TestWorkBeforeBeliefIsBounded(t *testing.T) {
 					_, err := r.verify(docs[i])
 					if reason := gateway.ReasonOf(err); err == nil || reason == gateway.DocumentMalformed || reason == gateway.Internal {
 						t.Fatalf("%d octets: %v", len(docs[i]), err)
+					}
+					if raceEnabled || i > 0 && i < len(sizes)-1 {
+						continue
+					}
+					if octets := coldMemory(check(docs[i])); octets > 12*len(docs[i])+memoryRoom {
+						t.Errorf("%.1f octets of memory for each of %d", float64(octets)/float64(len(docs[i])), len(docs[i]))
 					}
 				}
 				if raceEnabled {

@@ -116,7 +116,7 @@ func inside(d *Document, n int32) (before, after []byte) {
 		return bytes.Clone(d.src[:tok.pos]), bytes.Clone(d.src[tok.pos:])
 	}
 	before = append(bytes.Clone(d.src[:tok.end-2]), '>')
-	after = append([]byte("</"), d.src[e.name:e.stop]...)
+	after = append([]byte("</"), d.src[d.tape.name(n):e.stop]...)
 	after = append(after, '>')
 	return before, append(after, d.src[tok.end:]...)
 }
@@ -188,7 +188,7 @@ func shell(d *Document) (start, end []byte) {
 	if e.last == e.first {
 		start = append(start[:len(start)-2], '>')
 	}
-	return start, []byte("</" + string(d.src[e.name:e.stop]) + ">")
+	return start, []byte("</" + string(d.src[d.tape.name(0):e.stop]) + ">")
 }
 
 func (t *template) infoC14N() c14nKind {

@@ -148,7 +148,7 @@ func (v *verifier) free() {
 }
 
 func (v *verifier) fail(r gateway.Reason, n int32, what string) error {
-	return gateway.Errorf(r, "line %d: %s", lineOf(v.d.src, int(v.d.tape.elements[n].name)), what)
+	return gateway.Errorf(r, "line %d: %s", lineOf(v.d.src, int(v.d.tape.name(n))), what)
 }
 
 // hash returns an empty hash, nil for one that this build cannot compute.
@@ -170,7 +170,7 @@ func (v *verifier) signatures() []int32 {
 	}
 	for i := range v.d.tape.elements {
 		e := &v.d.tape.elements[i]
-		if e.space == uri && string(v.d.src[e.local:e.stop]) == "Signature" {
+		if e.space == uri && string(v.d.localName(int32(i))) == "Signature" {
 			v.list = append(v.list, int32(i))
 		}
 	}

@@ -146,10 +146,10 @@ func (v *verifier) binaryToken(n, security int32) (*trust.Certificate, error) {
 	t := v.d.tape
 	found := int32(-1)
 	for i := t.elements[security].first + 1; i < t.elements[security].last; i++ {
-		if t.tokens[i].kind != startToken {
+		if t.tokens[i].kind() != startToken {
 			continue
 		}
-		k := t.tokens[i].elem
+		k := t.tokens[i].elem()
 		i = t.elements[k].last
 		if v.d.is(k, wsseURI, "BinarySecurityToken") {
 			if found >= 0 {
