@@ -25,7 +25,7 @@ const (
 	DocumentInstruction Reason = "document.processing_instruction"
 	// DocumentNamespace: xmlns:p="", a relative namespace URI, an undeclared or rebound prefix.
 	DocumentNamespace Reason = "document.namespace"
-	// DocumentLimit: depth, attributes or namespace declarations above the profile's limit.
+	// DocumentLimit: depth, attributes, namespace declarations or the canonical form above the profile's limit.
 	DocumentLimit Reason = "document.limit"
 )
 
@@ -69,7 +69,7 @@ const (
 	CertificateAlgorithmID Reason = "certificate.algorithm_mismatch"
 	// CertificateDuplicateExtension: the same extension twice.
 	CertificateDuplicateExtension Reason = "certificate.duplicate_extension"
-	// CertificateTooLarge: bytes or extensions above the limit.
+	// CertificateTooLarge: bytes, extensions, or what one of them lists, above the limit.
 	CertificateTooLarge Reason = "certificate.too_large"
 	// AlgorithmForbidden: SHA-1, MD5, PSS, or another algorithm outside the table.
 	AlgorithmForbidden Reason = "certificate.algorithm_forbidden"

@@ -1,7 +1,6 @@
 package shep
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -153,11 +152,25 @@ func (r *reader) into(el xmlsig.Element) *reader {
 	if el.IsZero() {
 		return n
 	}
-	n.of, n.left = el.Local(), slices.Collect(el.Children())
+	n.of, n.left = el.Local(), children(el)
 	if len(n.left) > 0 && el.HasText() {
 		n.wrong(el, "holds text between its elements")
 	}
 	return n
+}
+
+// children returns the child elements in a slice of just their number: a stranger's message can be
+// made of nothing else.
+func children(el xmlsig.Element) []xmlsig.Element {
+	n := 0
+	for range el.Children() {
+		n++
+	}
+	all := make([]xmlsig.Element, 0, n)
+	for c := range el.Children() {
+		all = append(all, c)
+	}
+	return all
 }
 
 func (r *reader) err() error { return *r.first }

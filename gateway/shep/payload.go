@@ -61,7 +61,7 @@ func bodyOf(d *xmlsig.Document) (xmlsig.Element, error) {
 	if root.Space() != nsSOAP || root.Local() != "Envelope" {
 		return xmlsig.Element{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the document is not a SOAP 1.1 envelope")
 	}
-	parts := slices.Collect(root.Children())
+	parts := children(root)
 	if len(parts) > 0 && parts[0].Is(nsSOAP, "Header") {
 		parts = parts[1:]
 	}
@@ -74,7 +74,7 @@ func bodyOf(d *xmlsig.Document) (xmlsig.Element, error) {
 // Read reads what a Body holds; see [Decode]. Nothing of what it returns refers to the Body's
 // document.
 func Read(body xmlsig.Element) (Payload, error) {
-	ops := slices.Collect(body.Children())
+	ops := children(body)
 	if !body.Is(nsSOAP, "Body") || len(ops) != 1 {
 		return nil, gateway.Errorf(gateway.DocumentMalformed, "shep: the Body holds %d elements, not one", len(ops))
 	}

@@ -69,6 +69,7 @@ type Certificate struct {
 	// unprocessedPolicy: policy constraints, mappings or inhibit-any, which this package does not process.
 	unprocessedPolicy bool
 	unknownCritical   OID
+	overlong          bool   // a list of more than maxListed, which is refused
 	directoryNames    []Name // of subjectAltName
 	namesIssuerKey    bool   // has an authorityKeyIdentifier
 	fingerprint       [sha256.Size]byte
@@ -218,6 +219,9 @@ func (c *Certificate) parseExtensions(in cryptobyte.String) error {
 		known, ok := c.readExtension(e)
 		if !ok {
 			return malformed("extension " + string(e.ID))
+		}
+		if c.overlong {
+			return gateway.Errorf(gateway.CertificateTooLarge, "more than %d entries in extension %s", maxListed, e.ID)
 		}
 		if !known && e.Critical && c.unknownCritical == "" {
 			c.unknownCritical = e.ID

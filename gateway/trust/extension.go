@@ -7,10 +7,15 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
+// maxListed bounds key usages, policies and every other list of which something is kept: a
+// certificate of 32 KB could hold thousands, and the NCA's hold five at most.
+const maxListed = 64
+
 const oidNoCheck OID = "1.3.6.1.5.5.7.48.1.5" // RFC 6960 §4.2.2.2.1
 
 // readExtension takes what the profile knows out of e. known is false for an extension whose
-// meaning is not processed here; ok is false for one that is malformed.
+// meaning is not processed here; ok is false for one that is malformed. A list of
+// more than [maxListed] is not read to its end and sets overlong.
 func (c *Certificate) readExtension(e Extension) (known, ok bool) {
 	v := e.Value
 	switch e.ID {
@@ -19,7 +24,7 @@ func (c *Certificate) readExtension(e Extension) (known, ok bool) {
 	case "2.5.29.19":
 		return true, c.readBasicConstraints(v)
 	case "2.5.29.37":
-		return true, readOIDs(v, &c.ExtKeyUsage)
+		return true, c.readKeyUsages(v)
 	case "2.5.29.14":
 		var id cryptobyte.String
 		ok = v.ReadASN1(&id, cbasn1.OCTET_STRING) && v.Empty() && len(id) > 0
@@ -31,7 +36,9 @@ func (c *Certificate) readExtension(e Extension) (known, ok bool) {
 		return true, c.readPolicies(v)
 	case "2.5.29.30":
 		c.constraints = new(nameConstraints)
-		return true, c.constraints.read(v)
+		ok = c.constraints.read(v)
+		c.overlong = c.overlong || c.constraints.overlong
+		return true, ok
 	case "2.5.29.36", "2.5.29.33", "2.5.29.54":
 		c.unprocessedPolicy = true
 		return true, true
@@ -85,18 +92,27 @@ func (c *Certificate) readBasicConstraints(v cryptobyte.String) bool {
 	return seq.Empty()
 }
 
-// readOIDs reads a non-empty SEQUENCE OF OBJECT IDENTIFIER without repetition.
-func readOIDs(v cryptobyte.String, out *[]OID) bool {
+// full reports whether a list has no room for one more, and remembers that there was one.
+func (c *Certificate) full(length int) bool {
+	c.overlong = c.overlong || length >= maxListed
+	return length >= maxListed
+}
+
+// readKeyUsages reads a non-empty SEQUENCE OF OBJECT IDENTIFIER without repetition.
+func (c *Certificate) readKeyUsages(v cryptobyte.String) bool {
 	var seq cryptobyte.String
 	if !readSequence(v, &seq) || seq.Empty() {
 		return false
 	}
 	for !seq.Empty() {
+		if c.full(len(c.ExtKeyUsage)) {
+			return true
+		}
 		var id OID
-		if !ReadOID(&seq, &id) || slices.Contains(*out, id) {
+		if !ReadOID(&seq, &id) || slices.Contains(c.ExtKeyUsage, id) {
 			return false
 		}
-		*out = append(*out, id)
+		c.ExtKeyUsage = append(c.ExtKeyUsage, id)
 	}
 	return true
 }
@@ -123,6 +139,9 @@ func (c *Certificate) readPolicies(v cryptobyte.String) bool {
 		return false
 	}
 	for !seq.Empty() {
+		if c.full(len(c.Policies)) {
+			return true
+		}
 		var one, qualifiers cryptobyte.String
 		var id OID
 		if !seq.ReadASN1(&one, cbasn1.SEQUENCE) || !ReadOID(&one, &id) || slices.Contains(c.Policies, id) {
@@ -149,6 +168,9 @@ func (c *Certificate) readAlternativeNames(v cryptobyte.String) bool {
 		}
 		if tag != constructed(4) {
 			continue
+		}
+		if c.full(len(c.directoryNames)) {
+			return true
 		}
 		var raw []byte
 		var n Name
@@ -195,6 +217,9 @@ func (c *Certificate) readCRLPoints(v cryptobyte.String) bool {
 				return false
 			}
 			if tag == context(6) {
+				if c.full(len(c.CRLPoints)) {
+					return true
+				}
 				c.CRLPoints = append(c.CRLPoints, string(value))
 			}
 		}
@@ -207,6 +232,7 @@ type nameConstraints struct {
 	permitted, excluded []Name
 	// otherKind: a subtree of DNS names, addresses or the like, which is refused, never ignored.
 	otherKind bool
+	overlong  bool // more than maxListed of a kind, and not read to the end
 }
 
 func (n *nameConstraints) read(v cryptobyte.String) bool {
@@ -233,6 +259,10 @@ func (n *nameConstraints) readSubtrees(in cryptobyte.String, out *[]Name) bool {
 		if tag != constructed(4) {
 			n.otherKind = true
 			continue
+		}
+		if len(*out) >= maxListed {
+			n.overlong = true
+			return true
 		}
 		var raw []byte
 		var name Name

@@ -55,5 +55,5 @@ func (m *Memory[V]) Put(fingerprint [sha256.Size]byte, v V, octets int) {
 	s.octets += octets
 }
 
-// footprint is about what a parsed certificate takes: its octets, and what was read from them.
-func (c *Certificate) footprint() int { return 4*len(c.Raw) + 1024 }
+// Footprint is about what a parsed certificate takes: its octets, and what was read from them.
+func (c *Certificate) Footprint() int { return 4*len(c.Raw) + 1024 }

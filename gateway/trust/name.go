@@ -50,6 +50,9 @@ type RDN []Attribute
 // A Name is a distinguished name in the order of its encoding. It is personal data.
 type Name []RDN
 
+// maxAttributes bounds the attributes of one name: the NCA's have about ten.
+const maxAttributes = 64
+
 // readName reads a Name. Values must be strings of their type; the SET OF must be in DER order.
 func readName(s *cryptobyte.String, raw *[]byte, out *Name) bool {
 	var element, seq cryptobyte.String
@@ -61,6 +64,7 @@ func readName(s *cryptobyte.String, raw *[]byte, out *Name) bool {
 		return false
 	}
 	var n Name
+	attributes := 0
 	for !seq.Empty() {
 		var set cryptobyte.String
 		if !seq.ReadASN1(&set, cbasn1.SET) || set.Empty() {
@@ -76,6 +80,9 @@ func readName(s *cryptobyte.String, raw *[]byte, out *Name) bool {
 			}
 			previous = e
 			if !readSequence(e, &pair) || !readAttribute(pair, &a) {
+				return false
+			}
+			if attributes++; attributes > maxAttributes {
 				return false
 			}
 			rdn = append(rdn, a)

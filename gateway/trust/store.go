@@ -196,7 +196,7 @@ func (s *Store) remember(leaf *Certificate, p *Path) {
 			r.to = c.NotAfter
 		}
 	}
-	s.found.Put(leaf.fingerprint, r, leaf.footprint())
+	s.found.Put(leaf.fingerprint, r, leaf.Footprint())
 }
 
 func validity(leaf *Certificate, at time.Time) error {

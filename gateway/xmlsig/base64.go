@@ -1,12 +1,13 @@
 package xmlsig
 
 // decodeBase64 appends what src says in strict base64 (RFC 4648 §4) with XML white space
-// between the digits: padding is complete, nothing follows it, unused bits are zero.
-func decodeBase64(dst, src []byte) ([]byte, bool) {
+// between the digits: padding is complete, nothing follows it, unused bits are zero. It stops
+// soon after dst is longer than limit.
+func decodeBase64(dst, src []byte, limit int) ([]byte, bool) {
 	var quantum uint32
 	digits, padding := 0, 0
-	for i := 0; i < len(src); i++ {
-		for digits == 0 && padding == 0 && i+4 <= len(src) { // almost always
+	for i := 0; i < len(src) && len(dst) <= limit; i++ {
+		for digits == 0 && padding == 0 && i+4 <= len(src) && len(dst) <= limit { // almost always
 			a, b, c, d := base64Digit[src[i]], base64Digit[src[i+1]], base64Digit[src[i+2]], base64Digit[src[i+3]]
 			if a|b|c|d < 0 {
 				break

@@ -11,7 +11,8 @@ import (
 
 // Canonicalize returns the canonical form of a whole document; method is one of the C14N*
 // and ExcC14N* names. The document must pass [Scan] with default limits except for its size.
-// An unknown method is [gateway.SignatureAlgorithm].
+// An unknown method is [gateway.SignatureAlgorithm], a form of more than three times the
+// document's length [gateway.DocumentLimit].
 func Canonicalize(method string, doc []byte) ([]byte, error) {
 	m, ok := c14nOf([]byte(method))
 	if !ok {
@@ -25,13 +26,17 @@ func Canonicalize(method string, doc []byte) ([]byte, error) {
 	var out bytes.Buffer
 	out.Grow(len(doc) + 8*len(d.tape.dirty)) // <a/> becomes <a></a>
 	c := canonicalizers.Get().(*canonicalizer)
-	defer canonicalizers.Put(c)
-	c.document(d, m, nil, &out, nil)
+	defer c.free()
+	c.out.left = canonicalRoom(len(doc), 1)
+	if err := c.document(d, m, nil, &out, nil); err != nil {
+		return nil, err
+	}
 	return out.Bytes(), nil
 }
 
 // A canonicalizer replays tokens: what is canonical already goes out as it stands in the
-// source, the rest is rewritten. It may be used again, by one goroutine at a time.
+// source, the rest is rewritten. It may be used again, by one goroutine at a time. Its owner says
+// in out.left how much may be written, by one call or by several.
 type canonicalizer struct {
 	out  output
 	d    *Document
@@ -54,8 +59,31 @@ type binding struct{ prefix, uri int32 }
 
 var canonicalizers = sync.Pool{New: func() any { return new(canonicalizer) }}
 
+func (c *canonicalizer) free() {
+	c.trim()
+	canonicalizers.Put(c)
+}
+
+// scratchKeep is how many items of working memory go back into a pool, of each kind.
+const scratchKeep = 32 << 10
+
+// kept returns s without its content, or nil when it grew larger than one wants to keep.
+func kept[T any](s []T) []T {
+	if cap(s) > scratchKeep {
+		return nil
+	}
+	return s[:0]
+}
+
+// trim gives up what one large document has made grow.
+func (c *canonicalizer) trim() {
+	c.out.buf, c.text, c.base = kept(c.out.buf), kept(c.text), nil
+	c.rendered, c.undo, c.marks = kept(c.rendered), kept(c.undo), kept(c.marks)
+	c.needed, c.order, c.extra = kept(c.needed), kept(c.order), kept(c.extra)
+}
+
 // document writes the canonical form of d without the elements in omit.
-func (c *canonicalizer) document(d *Document, m c14n, omit []int32, w, also io.Writer) {
+func (c *canonicalizer) document(d *Document, m c14n, omit []int32, w, also io.Writer) error {
 	c.start(d, m, omit, w, also)
 	t := d.tape
 	root := t.elements[0]
@@ -72,11 +100,11 @@ func (c *canonicalizer) document(d *Document, m c14n, omit []int32, w, also io.W
 			c.comment(t.tokens[i])
 		}
 	}
-	c.finish()
+	return c.finish()
 }
 
 // subtree writes the canonical form of element n with what it inherits from its ancestors.
-func (c *canonicalizer) subtree(d *Document, n int32, m c14n, w, also io.Writer) {
+func (c *canonicalizer) subtree(d *Document, n int32, m c14n, w, also io.Writer) error {
 	c.start(d, m, nil, w, also)
 	e := &d.tape.elements[n]
 	from := e.first
@@ -85,7 +113,7 @@ func (c *canonicalizer) subtree(d *Document, n int32, m c14n, w, also io.Writer)
 		from++
 	}
 	c.tokens(from, e.last)
-	c.finish()
+	return c.finish()
 }
 
 func (c *canonicalizer) start(d *Document, m c14n, omit []int32, w, also io.Writer) {
@@ -97,9 +125,9 @@ func (c *canonicalizer) start(d *Document, m c14n, omit []int32, w, also io.Writ
 	}
 }
 
-func (c *canonicalizer) finish() {
-	c.out.close()
+func (c *canonicalizer) finish() error {
 	c.d, c.m, c.omit = nil, c14n{}, nil
+	return c.out.close()
 }
 
 func (c *canonicalizer) tokens(from, to int32) {
@@ -110,7 +138,7 @@ func (c *canonicalizer) tokens(from, to int32) {
 	} else if n, _ := slices.BinarySearch(dirty, from); true {
 		dirty = dirty[n:]
 	}
-	for i := from; i <= to; i++ {
+	for i := from; i <= to && c.out.left >= 0; i++ {
 		if c.m.kind != exclusive {
 			stop := to + 1
 			for len(dirty) > 0 && dirty[0] < i { // those inside what was left out
@@ -131,21 +159,21 @@ func (c *canonicalizer) tokens(from, to int32) {
 			}
 		}
 		tok := t.tokens[i]
-		if c.m.kind != exclusive && tok.flags&emptyTag == emptyTag && !c.isOmitted(tok.elem) {
+		if c.m.kind != exclusive && tok.flags()&emptyTag == emptyTag && !c.isOmitted(tok.elem()) {
 			i = c.emptyTags(i, to) - 1
 			continue
 		}
-		switch tok.kind {
+		switch tok.kind() {
 		case startToken:
-			if c.isOmitted(tok.elem) {
-				i = t.elements[tok.elem].last
+			if c.isOmitted(tok.elem()) {
+				i = t.elements[tok.elem()].last
 				continue
 			}
 			c.startTag(tok)
 		case endToken:
 			c.endTag(tok)
 		case textToken:
-			if tok.flags&flagClean != 0 {
+			if tok.flags()&flagClean != 0 {
 				c.out.raw(tok.pos, tok.end)
 			} else {
 				c.textOf(tok)
@@ -166,8 +194,15 @@ const emptyTag = flagClean | flagFresh | flagEmpty
 func (c *canonicalizer) emptyTags(i, to int32) int32 {
 	c.out.begin()
 	t, src, b := c.d.tape.tokens, c.d.src, c.out.buf
-	for ; i <= to && t[i].flags&emptyTag == emptyTag && !c.isOmitted(t[i].elem); i++ {
+	for ; i <= to && t[i].flags()&emptyTag == emptyTag && !c.isOmitted(t[i].elem()); i++ {
 		tag := src[t[i].pos : t[i].end-2]
+		if len(tag) >= outputBuffer {
+			c.out.buf = b
+			c.cleanTag(t[i])
+			c.out.begin()
+			b = c.out.buf
+			continue
+		}
 		n := 1
 		for n < len(tag) && tag[n] != ' ' { // what follows the name of a clean tag
 			n++
@@ -198,8 +233,15 @@ func (c *canonicalizer) isOmitted(elem int32) bool {
 
 func (c *canonicalizer) textOf(tok token) {
 	c.out.begin()
-	c.text = c.d.appendTokenText(c.text[:0], tok)
-	c.out.buf = appendEscapedText(c.out.buf, c.text)
+	raw := c.d.src[tok.pos:tok.end]
+	switch {
+	case tok.kind() == cdataToken:
+		c.text = c.out.decoded(cdataContent(raw), c.text, false, appendLines, appendEscapedText)
+	case tok.flags()&flagPlain != 0:
+		c.out.escaped(raw, appendEscapedText)
+	default:
+		c.text = c.out.decoded(raw, c.text, true, appendText, appendEscapedText)
+	}
 }
 
 // comment writes a comment if the method keeps them, and reports whether it did.
@@ -207,23 +249,23 @@ func (c *canonicalizer) comment(tok token) bool {
 	if !c.m.comments {
 		return false
 	}
-	if tok.flags&flagClean != 0 {
+	if tok.flags()&flagClean != 0 {
 		c.out.raw(tok.pos, tok.end)
 		c.out.begin()
 	} else {
 		c.out.begin()
-		c.out.buf = appendLines(c.out.buf, c.d.src[tok.pos:tok.end])
+		c.text = c.out.decoded(c.d.src[tok.pos:tok.end], c.text, false, appendLines, verbatim)
 	}
 	return true
 }
 
 func (c *canonicalizer) startTag(tok token) {
-	if c.m.kind != exclusive && tok.flags&(flagClean|flagFresh) == flagClean|flagFresh {
+	if c.m.kind != exclusive && tok.flags()&(flagClean|flagFresh) == flagClean|flagFresh {
 		c.cleanTag(tok)
 		return
 	}
-	e := &c.d.tape.elements[tok.elem]
-	decls := c.d.tape.decls[e.decl:e.declEnd]
+	n := tok.elem()
+	decls := c.d.tape.decls[c.d.tape.elements[n].decl:c.d.tape.declEnd(n)]
 	if c.m.kind != exclusive {
 		c.needed = c.needed[:0]
 		for _, d := range decls {
@@ -237,8 +279,8 @@ func (c *canonicalizer) startTag(tok token) {
 		}
 	} else {
 		c.marks = append(c.marks, int32(len(c.undo)))
-		c.utilized(e, decls)
-		if tok.flags&flagClean != 0 && len(c.needed) == len(decls) {
+		c.utilized(n, decls)
+		if tok.flags()&flagClean != 0 && len(c.needed) == len(decls) {
 			c.sortNeeded()
 			same := true
 			for i, d := range decls {
@@ -251,12 +293,12 @@ func (c *canonicalizer) startTag(tok token) {
 		}
 	}
 	c.extra, c.base = c.extra[:0], nil
-	c.writeStartTag(tok, e)
+	c.writeStartTag(tok)
 }
 
 // cleanTag writes a start tag as it stands in the source, and gives <a/> its end tag.
 func (c *canonicalizer) cleanTag(tok token) {
-	if tok.flags&flagEmpty == 0 {
+	if tok.flags()&flagEmpty == 0 {
 		c.out.raw(tok.pos, tok.end)
 		return
 	}
@@ -274,17 +316,18 @@ func (c *canonicalizer) cleanTag(tok token) {
 		c.out.begin()
 	}
 	c.out.buf = append(c.out.buf, '>', '<', '/')
-	c.out.buf = append(c.out.buf, tag[1:n]...)
+	c.out.bytes(tag[1:n])
 	c.out.buf = append(c.out.buf, '>')
 	c.leave()
 }
 
 // utilized collects the declarations that exclusive canonicalisation writes at e
 // (Exclusive XML Canonicalization 1.0 §3).
-func (c *canonicalizer) utilized(e *element, decls []declaration) {
+func (c *canonicalizer) utilized(n int32, decls []declaration) {
 	c.needed = c.needed[:0]
+	e := &c.d.tape.elements[n]
 	c.need(e.prefix, e.space)
-	attrs := c.d.tape.attrs[e.attr:e.attrEnd]
+	attrs := c.d.tape.attrs[e.attr:c.d.tape.attrEnd(n)]
 	for i := range attrs {
 		if p := attrs[i].prefix; p != noPrefix {
 			c.need(p, attrs[i].space)
@@ -317,66 +360,89 @@ func (c *canonicalizer) sortNeeded() {
 }
 
 // writeStartTag rewrites a start tag with the needed declarations and inherited attributes.
-func (c *canonicalizer) writeStartTag(tok token, e *element) {
+func (c *canonicalizer) writeStartTag(tok token) {
 	t, src := c.d.tape, c.d.src
-	c.out.begin()
-	b := append(c.out.buf, '<')
-	b = append(b, src[e.name:e.stop]...)
+	elem := tok.elem()
+	e := &t.elements[elem]
+	name := src[tok.pos+1 : e.stop]
+	o := &c.out
+	o.begin()
+	o.buf = append(o.buf, '<')
+	o.bytes(name)
 	c.sortNeeded()
 	for _, n := range c.needed {
-		b = append(b, " xmlns"...)
+		o.buf = append(o.buf, " xmlns"...)
 		if n.prefix != noPrefix {
-			b = append(b, ':')
-			b = append(b, t.prefixes.items[n.prefix]...)
+			o.buf = append(o.buf, ':')
+			o.bytes(t.prefixes.items[n.prefix])
 		}
-		b = append(b, '=', '"')
-		b = appendEscapedValue(b, t.spaces.items[n.uri])
-		b = append(b, '"')
+		o.buf = append(o.buf, '=', '"')
+		o.escaped(t.spaces.items[n.uri], appendEscapedValue)
+		o.buf = append(o.buf, '"')
 	}
 	c.order = append(c.order[:0], c.extra...)
-	for i := e.attr; i < e.attrEnd; i++ {
+	for i, end := e.attr, t.attrEnd(elem); i < end; i++ {
 		c.order = append(c.order, i)
 	}
-	slices.SortFunc(c.order, func(x, y int32) int {
-		return compareAttributes(src, t.spaces.items, &t.attrs[x], &t.attrs[y])
-	})
+	c.sortOrder()
 	for _, i := range c.order {
 		a := &t.attrs[i]
-		b = append(b, ' ')
-		b = append(b, src[a.name:a.stop]...)
-		b = append(b, '=', '"')
+		o.buf = append(o.buf, ' ')
+		o.bytes(src[a.name:a.stop])
+		o.buf = append(o.buf, '=', '"')
 		raw := src[a.value:a.valueEnd]
 		switch {
 		case c.base != nil && a.space == xmlSpace && string(src[a.local:a.stop]) == "base":
-			b = appendEscapedValue(b, c.base)
+			o.escaped(c.base, appendEscapedValue)
 		case a.flags&flagClean != 0:
-			b = append(b, raw...)
+			o.bytes(raw)
 		case a.flags&flagPlain != 0:
-			b = appendEscapedValue(b, raw)
+			o.escaped(raw, appendEscapedValue)
 		default:
-			c.text = appendValue(c.text[:0], raw)
-			b = appendEscapedValue(b, c.text)
+			c.text = o.decoded(raw, c.text, true, appendValue, appendEscapedValue)
 		}
-		b = append(b, '"')
+		o.buf = append(o.buf, '"')
 	}
-	b = append(b, '>')
-	if tok.flags&flagEmpty != 0 {
-		b = append(b, '<', '/')
-		b = append(b, src[e.name:e.stop]...)
-		b = append(b, '>')
+	o.buf = append(o.buf, '>')
+	if tok.flags()&flagEmpty != 0 {
+		o.buf = append(o.buf, '<', '/')
+		o.bytes(name)
+		o.buf = append(o.buf, '>')
 		c.leave()
 	}
-	c.out.buf = b
+}
+
+// longName is where comparing namespace names begins to cost something.
+const longName = 256
+
+// sortOrder sorts the attributes at hand. Two long namespace names are compared as often as the
+// document has pairs of attributes, so what is compared counts as if it were written.
+func (c *canonicalizer) sortOrder() {
+	if len(c.order) < 2 {
+		return
+	}
+	t, src := c.d.tape, c.d.src
+	slices.SortFunc(c.order, func(x, y int32) int {
+		a, b := &t.attrs[x], &t.attrs[y]
+		if a.space != b.space {
+			if n := min(len(t.spaces.items[a.space]), len(t.spaces.items[b.space])); n > longName {
+				if c.out.left -= n; c.out.left < 0 {
+					return 0
+				}
+			}
+		}
+		return compareAttributes(src, t.spaces.items, a, b)
+	})
 }
 
 func (c *canonicalizer) endTag(tok token) {
-	if tok.flags&flagClean != 0 {
+	if tok.flags()&flagClean != 0 {
 		c.out.raw(tok.pos, tok.end)
 	} else {
-		e := &c.d.tape.elements[tok.elem]
+		n := tok.elem()
 		c.out.begin()
 		c.out.buf = append(c.out.buf, '<', '/')
-		c.out.buf = append(c.out.buf, c.d.src[e.name:e.stop]...)
+		c.out.bytes(c.d.src[c.d.tape.name(n):c.d.tape.elements[n].stop])
 		c.out.buf = append(c.out.buf, '>')
 	}
 	c.leave()

@@ -1,7 +1,6 @@
 package xmlsig
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"math/big"
 	"sync"
@@ -12,18 +11,23 @@ import (
 	"egov-gateway/gateway/trust"
 )
 
-// A CertificateCache remembers parsed certificates by the SHA-256 of their DER, so that a
-// signer who comes again is not parsed again. It says nothing of their trust. It is safe for
-// concurrent use.
+// A CertificateCache remembers the certificates of signatures that verified by the SHA-256 of
+// their DER, so that a signer who comes again is not parsed again. It says nothing of their
+// trust. It is safe for concurrent use.
 type CertificateCache struct {
 	generation int // certificates in each of the two maps
 
-	mu         sync.Mutex // guards young and old
+	mu         sync.Mutex // guards young, old and octets
 	young, old map[[sha256.Size]byte]*trust.Certificate
+	octets     int // of young
 }
 
-// DefaultCertificates is the size of a [CertificateCache] made with 0.
-const DefaultCertificates = 4096
+// Bounds of a [CertificateCache]: the number of certificates in one made with 0, and the memory
+// in which any of them keeps its certificates.
+const (
+	DefaultCertificates = 4096
+	certificateOctets   = 4 << 20
+)
 
 // NewCertificateCache returns a cache that holds at most n certificates; 0 means
 // [DefaultCertificates]. Those not seen for longest are forgotten.
@@ -34,24 +38,12 @@ func NewCertificateCache(n int) *CertificateCache {
 	return &CertificateCache{generation: max(n/2, 1), young: map[[sha256.Size]byte]*trust.Certificate{}}
 }
 
-// parse returns the certificate in der, which it does not keep. A nil cache parses each time.
-func (c *CertificateCache) parse(der []byte) (*trust.Certificate, error) {
+// get returns the certificate in der if it is remembered. A nil cache remembers none.
+func (c *CertificateCache) get(der []byte) *trust.Certificate {
 	if c == nil {
-		return trust.ParseCertificate(bytes.Clone(der))
+		return nil
 	}
 	sum := sha256.Sum256(der)
-	if cert := c.get(sum); cert != nil {
-		return cert, nil
-	}
-	cert, err := trust.ParseCertificate(bytes.Clone(der))
-	if err != nil {
-		return nil, err
-	}
-	c.put(sum, cert)
-	return cert, nil
-}
-
-func (c *CertificateCache) get(sum [sha256.Size]byte) *trust.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cert := c.young[sum]; cert != nil {
@@ -64,18 +56,26 @@ func (c *CertificateCache) get(sum [sha256.Size]byte) *trust.Certificate {
 	return cert
 }
 
-func (c *CertificateCache) put(sum [sha256.Size]byte, cert *trust.Certificate) {
+// put remembers a certificate whose key has signed a document.
+func (c *CertificateCache) put(cert *trust.Certificate) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(sum, cert)
+	if sum := cert.Fingerprint(); c.young[sum] == nil {
+		c.add(sum, cert)
+	}
 }
 
 // add is called with mu held.
 func (c *CertificateCache) add(sum [sha256.Size]byte, cert *trust.Certificate) {
-	if len(c.young) >= c.generation {
-		c.old, c.young = c.young, make(map[[sha256.Size]byte]*trust.Certificate, c.generation)
+	octets := cert.Footprint()
+	if len(c.young) >= c.generation || c.octets+octets > certificateOctets/2 {
+		c.old, c.young, c.octets = c.young, make(map[[sha256.Size]byte]*trust.Certificate), 0
 	}
 	c.young[sum] = cert
+	c.octets += octets
 }
 
 // serialNumber reads the serial number of a certificate that trust has parsed (RFC 5280 §4.1).

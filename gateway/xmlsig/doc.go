@@ -10,7 +10,9 @@
 //
 // UTF-8 with an optional byte order mark, XML 1.0 (5th edition) with Namespaces 1.0. No
 // document type declaration, no processing instruction, no relative namespace name. Bounded
-// size, depth, attributes and namespaces ([Limits]).
+// size, depth, attributes and namespaces ([Limits]). What is digested or canonicalised is at most
+// three times as long as the document for each signature, else [gateway.DocumentLimit]: work for
+// what is not yet believed grows with its length alone.
 //
 // # Signatures
 //

@@ -13,7 +13,7 @@ type Limits struct {
 	Depth      int // elements inside each other; default 64
 	Attributes int // attributes of one element, namespace declarations not counted; default 64
 	Namespaces int // namespace declarations in scope at one element; default 64
-	Elements   int // elements altogether, which cost 64 bytes each and more; default as many as the bytes hold
+	Elements   int // elements altogether, which cost 48 bytes each and more; default as many as the bytes hold, at most 8 million
 }
 
 // The defaults of [Limits].
@@ -37,6 +37,7 @@ func (l Limits) withDefaults() Limits {
 	if l.Elements <= 0 {
 		l.Elements = l.MaxBytes
 	}
+	l.Elements = min(l.Elements, maxElements)
 	return l
 }
 
@@ -67,21 +68,31 @@ const (
 	flagEmpty
 )
 
+// A token and an element are small, because a document can be made of nothing else: four bytes
+// of <a/> are one of each.
 type token struct {
 	pos, end int32 // in the source
-	elem     int32 // the element whose tag this is, or in which it stands; -1 outside the root
-	kind     kind
-	flags    flags
+	bits     int32 // element, kind and flags
 }
 
+const (
+	kindShift   = 5 // above the flags
+	elemShift   = 8
+	maxElements = 1<<23 - 1
+)
+
+// elem is the element whose tag this is, or in which it stands; -1 outside the root.
+func (t token) elem() int32  { return t.bits >> elemShift }
+func (t token) kind() kind   { return kind(t.bits>>kindShift) & 7 }
+func (t token) flags() flags { return flags(t.bits) & (1<<kindShift - 1) }
+
 type element struct {
-	first, last       int32 // tokens of the tags; the same one for <a/>
-	parent            int32 // element, -1 for the root
-	space             int32 // namespace number
-	prefix            int32 // prefix number, 0 for none
-	name, local, stop int32 // source: the qualified name starts, its local part starts, it ends
-	attr, attrEnd     int32
-	decl, declEnd     int32
+	first, last int32 // tokens of the tags; the same one for <a/>
+	parent      int32 // element, -1 for the root
+	space       int32 // namespace number
+	prefix      int32 // prefix number, 0 for none
+	stop        int32 // in the source: the qualified name ends; it starts behind the tag's <
+	attr, decl  int32 // the first of its own; they end where those of the next element begin
 }
 
 type attribute struct {
@@ -128,6 +139,35 @@ type tape struct {
 	decoded  []byte // namespace names that were written with references
 }
 
+// name returns where the qualified name of element n starts in the source.
+func (t *tape) name(n int32) int32 { return t.tokens[t.elements[n].first].pos + 1 }
+
+// local returns where its local part starts.
+func (t *tape) local(n int32) int32 {
+	e := &t.elements[n]
+	at := t.tokens[e.first].pos + 1
+	if e.prefix != noPrefix {
+		at += int32(len(t.prefixes.items[e.prefix])) + 1
+	}
+	return at
+}
+
+// attrEnd returns where the attributes of element n end.
+func (t *tape) attrEnd(n int32) int32 {
+	if int(n)+1 < len(t.elements) {
+		return t.elements[n+1].attr
+	}
+	return int32(len(t.attrs))
+}
+
+// declEnd returns where the declarations of element n end.
+func (t *tape) declEnd(n int32) int32 {
+	if int(n)+1 < len(t.elements) {
+		return t.elements[n+1].decl
+	}
+	return int32(len(t.decls))
+}
+
 type seenAttr struct {
 	stamp uint32
 	attr  int32
@@ -146,21 +186,15 @@ func newTape() *tape {
 	return t
 }
 
-// tapeKeep is how many tokens a tape may have room for and still go back into the pool: those
-// of any document of the default size. The pool itself gives memory back at a collection.
-const tapeKeep = 1 << 19
+// tapeKeep is how many bytes a tape may take and still go back into the pool: that of any document
+// of the default size, whatever the other limits. The pool itself gives memory back at a collection.
+const tapeKeep = 16 * DefaultMaxBytes
 
-// room returns s with room for one more. The first pieces of a document tell how many will
-// follow: done of total bytes are read.
-func room[T any](s []T, done, total int) []T {
-	if len(s) < cap(s) {
-		return s
-	}
-	n := max(64, len(s))
-	if done > 0 {
-		n = max(n, min(int(int64(len(s))*int64(total-done)/int64(done))+len(s)/8, 32*n))
-	}
-	return slices.Grow(s, n)
+// size is about how many bytes the tape takes.
+func (t *tape) size() int {
+	return 12*cap(t.tokens) + 32*(cap(t.elements)+cap(t.attrs)) + 16*cap(t.decls) + cap(t.decoded) +
+		4*(cap(t.dirty)+cap(t.bound)+cap(t.open)+cap(t.spaces.slots)+cap(t.prefixes.slots)+cap(t.spaces.hashes)+cap(t.prefixes.hashes)) +
+		24*(cap(t.spaces.items)+cap(t.prefixes.items)) + 8*cap(t.seen)
 }
 
 func (t *tape) free() {
@@ -169,7 +203,7 @@ func (t *tape) free() {
 	t.decoded = t.decoded[:0]
 	t.spaces.reset()
 	t.prefixes.reset()
-	if cap(t.tokens) <= tapeKeep && cap(t.attrs) <= tapeKeep && cap(t.decls) <= tapeKeep && cap(t.bound) <= tapeKeep {
+	if t.size() <= tapeKeep {
 		tapes.Put(t)
 	}
 }

@@ -1,7 +1,6 @@
 package xmlsig
 
 import (
-	"bytes"
 	"iter"
 )
 
@@ -37,8 +36,7 @@ func (e Element) Local() string {
 }
 
 func (d *Document) localName(n int32) []byte {
-	e := &d.tape.elements[n]
-	return d.src[e.local:e.stop]
+	return d.src[d.tape.local(n):d.tape.elements[n].stop]
 }
 
 // Is reports whether the element has this expanded name; space "*" matches any.
@@ -48,7 +46,7 @@ func (e Element) Is(space, local string) bool {
 
 func (d *Document) is(n int32, space, local string) bool {
 	e := &d.tape.elements[n]
-	return string(d.src[e.local:e.stop]) == local && (space == "*" || string(d.tape.spaces.items[e.space]) == space)
+	return string(d.localName(n)) == local && (space == "*" || string(d.tape.spaces.items[e.space]) == space)
 }
 
 // Children ranges over the child elements in document order.
@@ -59,10 +57,10 @@ func (e Element) Children() iter.Seq[Element] {
 		}
 		t, self := e.d.tape, e.at()
 		for i := self.first + 1; i < self.last; i++ {
-			if t.tokens[i].kind != startToken {
+			if t.tokens[i].kind() != startToken {
 				continue
 			}
-			c := t.tokens[i].elem
+			c := t.tokens[i].elem()
 			i = t.elements[c].last
 			if !e.d.isHidden(c) && !yield(Element{e.d, c + 1}) {
 				return
@@ -90,7 +88,7 @@ func (e Element) Text() string {
 	}
 	self := e.at()
 	if self.last == self.first+2 { // the common case: one piece of plain text
-		if t := e.d.tape.tokens[self.first+1]; t.kind == textToken && t.flags&flagPlain != 0 {
+		if t := e.d.tape.tokens[self.first+1]; t.kind() == textToken && t.flags()&flagPlain != 0 {
 			return string(e.d.src[t.pos:t.end])
 		}
 	}
@@ -108,9 +106,9 @@ func (e Element) AppendText(dst []byte) []byte {
 func (d *Document) appendElementText(dst []byte, n int32) []byte {
 	t, self := d.tape, &d.tape.elements[n]
 	for i := self.first + 1; i < self.last; i++ {
-		switch tok := t.tokens[i]; tok.kind {
+		switch tok := t.tokens[i]; tok.kind() {
 		case startToken:
-			i = t.elements[tok.elem].last
+			i = t.elements[tok.elem()].last
 		case textToken, cdataToken:
 			dst = d.appendTokenText(dst, tok)
 		}
@@ -121,13 +119,15 @@ func (d *Document) appendElementText(dst []byte, n int32) []byte {
 func (d *Document) appendTokenText(dst []byte, tok token) []byte {
 	raw := d.src[tok.pos:tok.end]
 	switch {
-	case tok.kind == cdataToken:
-		return appendLines(dst, raw[len("<![CDATA["):len(raw)-len("]]>")])
-	case tok.flags&flagPlain != 0:
+	case tok.kind() == cdataToken:
+		return appendLines(dst, cdataContent(raw))
+	case tok.flags()&flagPlain != 0:
 		return append(dst, raw...)
 	}
 	return appendText(dst, raw)
 }
+
+func cdataContent(raw []byte) []byte { return raw[len("<![CDATA[") : len(raw)-len("]]>")] }
 
 // HasText reports whether any character data other than white space stands directly inside.
 func (e Element) HasText() bool {
@@ -136,9 +136,9 @@ func (e Element) HasText() bool {
 	}
 	t, self := e.d.tape, e.at()
 	for i := self.first + 1; i < self.last; i++ {
-		switch tok := t.tokens[i]; tok.kind {
+		switch tok := t.tokens[i]; tok.kind() {
 		case startToken:
-			i = t.elements[tok.elem].last
+			i = t.elements[tok.elem()].last
 		case textToken, cdataToken:
 			if !e.d.isWhite(tok) {
 				return true
@@ -150,13 +150,29 @@ func (e Element) HasText() bool {
 
 // isWhite reports whether a text or CDATA token holds white space only.
 func (d *Document) isWhite(tok token) bool {
-	if tok.flags&flagWhite != 0 {
+	if tok.flags()&flagWhite != 0 {
 		return true
 	}
-	if tok.kind == textToken && tok.flags&flagPlain != 0 {
+	if tok.kind() == textToken && tok.flags()&flagPlain != 0 {
 		return false // plain text without the flag holds something
 	}
-	return len(bytes.Trim(d.appendTokenText(nil, tok), " \t\r\n")) == 0
+	raw := d.src[tok.pos:tok.end]
+	if tok.kind() == cdataToken {
+		raw = cdataContent(raw)
+	}
+	for len(raw) > 0 {
+		n := 1
+		if raw[0] == '&' && tok.kind() == textToken {
+			var r rune
+			if r, n = decodeReference(raw); r > ' ' || !isSpace(byte(r)) {
+				return false
+			}
+		} else if !isSpace(raw[0]) {
+			return false
+		}
+		raw = raw[n:]
+	}
+	return true
 }
 
 // Attr returns the normalised value of an attribute; space is "" for an unprefixed one.
@@ -165,7 +181,7 @@ func (e Element) Attr(space, local string) (string, bool) {
 		return "", false
 	}
 	t, self := e.d.tape, e.at()
-	for i := self.attr; i < self.attrEnd; i++ {
+	for i, end := self.attr, t.attrEnd(e.n-1); i < end; i++ {
 		a := &t.attrs[i]
 		if string(e.d.src[a.local:a.stop]) == local && string(t.spaces.items[a.space]) == space {
 			return string(e.d.attrValue(a)), true
@@ -181,7 +197,7 @@ func (e Element) Attrs() iter.Seq2[Name, string] {
 			return
 		}
 		t, self := e.d.tape, e.at()
-		for i := self.attr; i < self.attrEnd; i++ {
+		for i, end := self.attr, t.attrEnd(e.n-1); i < end; i++ {
 			a := &t.attrs[i]
 			name := Name{string(t.spaces.items[a.space]), string(e.d.src[a.local:a.stop])}
 			if !yield(name, string(e.d.attrValue(a))) {
@@ -197,7 +213,7 @@ func (d *Document) attrValue(a *attribute) []byte {
 	if a.flags&flagPlain != 0 {
 		return raw
 	}
-	return appendValue(nil, raw)
+	return appendValue(make([]byte, 0, len(raw)), raw)
 }
 
 // Line returns the 1-based line on which the element starts, 0 for no element.
@@ -205,7 +221,7 @@ func (e Element) Line() int {
 	if e.n == 0 {
 		return 0
 	}
-	return lineOf(e.d.src, int(e.at().name))
+	return lineOf(e.d.src, int(e.d.tape.name(e.n-1)))
 }
 
 // LookupPrefix returns the namespace that a prefix stands for inside the element; "" is the
@@ -221,7 +237,7 @@ func (e Element) LookupPrefix(prefix string) (uri string, ok bool) {
 	}
 	t := e.d.tape
 	for n := e.n - 1; n >= 0; n = t.elements[n].parent {
-		for i := t.elements[n].decl; i < t.elements[n].declEnd; i++ {
+		for i, end := t.elements[n].decl, t.declEnd(n); i < end; i++ {
 			if d := &t.decls[i]; string(t.prefixes.items[d.prefix]) == prefix {
 				return string(t.spaces.items[d.uri]), true
 			}
@@ -248,9 +264,9 @@ func (e Element) Source() []byte {
 		tok := tokens[i]
 		last := i
 		switch {
-		case tok.kind == commentToken:
-		case tok.kind == startToken && d.isHidden(tok.elem):
-			last = d.tape.elements[tok.elem].last
+		case tok.kind() == commentToken:
+		case tok.kind() == startToken && d.isHidden(tok.elem()):
+			last = d.tape.elements[tok.elem()].last
 		default:
 			continue
 		}

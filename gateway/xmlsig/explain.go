@@ -84,16 +84,17 @@ func Explain(doc []byte, o Options) (*Explanation, error) {
 }
 
 type explainer struct {
-	v   verifier
-	doc []byte
+	v    verifier
+	doc  []byte
+	used []bool // by prefix number, once it was asked for
 }
 
 func (e *explainer) explain() *Explanation {
 	t := e.v.trace
 	var content bytes.Buffer
-	e.canonical(t.p.c14n, &content)
+	e.canonical(t.p.c14n, &content) // which was digested, so it is not too long
 	x := &Explanation{
-		Line:   lineOf(e.doc, int(e.v.d.tape.elements[t.p.reference].name)),
+		Line:   lineOf(e.doc, int(e.v.d.tape.name(t.p.reference))),
 		Digest: digestName(t.p.digest), Canonicalization: t.p.c14n.name(),
 		Length: content.Len(), SHA256: sha256.Sum256(content.Bytes()),
 		Stated: bytes.Clone(e.v.digest), Computed: bytes.Clone(e.v.sum),
@@ -103,25 +104,24 @@ func (e *explainer) explain() *Explanation {
 	return x
 }
 
-func (e *explainer) canonical(m c14n, w io.Writer) {
+func (e *explainer) canonical(m c14n, w io.Writer) error {
+	e.v.c.out.left = canonicalRoom(len(e.doc), 1)
 	if t := e.v.trace; t.omit != nil {
-		e.v.c.document(e.v.d, m, t.omit, w, nil)
-	} else {
-		e.v.c.subtree(e.v.d, t.body, m, w, nil)
+		return e.v.c.document(e.v.d, m, t.omit, w, nil)
 	}
+	return e.v.c.subtree(e.v.d, e.v.trace.body, m, w, nil)
 }
 
 // isStated reports whether what write writes has the stated digest.
-func (e *explainer) isStated(write func(w io.Writer)) bool {
+func (e *explainer) isStated(write func(w io.Writer) error) bool {
 	h := e.v.trace.p.digest.New()
-	write(h)
-	return bytes.Equal(h.Sum(nil), e.v.digest)
+	return write(h) == nil && bytes.Equal(h.Sum(nil), e.v.digest)
 }
 
 // cause tries what is known to happen to signed documents.
 func (e *explainer) cause() string {
 	t, root := e.v.trace, &e.v.d.tape.elements[0]
-	for i := root.decl; i < root.declEnd; i++ {
+	for i, end := root.decl, e.v.d.tape.declEnd(0); i < end; i++ {
 		prefix := string(e.v.d.tape.prefixes.items[e.v.d.tape.decls[i].prefix])
 		if edited := e.undeclare(prefix); edited != nil && e.holds(edited) {
 			return "the root element's declaration " + declarationName(prefix) + " was added after signing, or the signer canonicalized as if it were not there"
@@ -130,7 +130,7 @@ func (e *explainer) cause() string {
 	for _, kind := range []c14nKind{inclusive10, inclusive11, exclusive} {
 		for _, comments := range []bool{false, true} {
 			m := c14n{kind: kind, comments: comments}
-			if !e.isStated(func(w io.Writer) { e.canonical(m, w) }) {
+			if !e.isStated(func(w io.Writer) error { return e.canonical(m, w) }) {
 				continue
 			}
 			if comments && kind == t.p.c14n.kind {
@@ -172,7 +172,11 @@ func (e *explainer) rawCause() string {
 		{0, "the signer digested the bytes of the file as they stand, byte order mark included, without canonicalizing them"},
 	} {
 		for _, tail := range [][]byte{after, bytes.TrimRight(after, " \t\r\n")} {
-			if e.isStated(func(w io.Writer) { w.Write(before[c.from:]); w.Write(tail) }) {
+			if e.isStated(func(w io.Writer) error {
+				w.Write(before[c.from:]) // a hash, which does not fail
+				_, err := w.Write(tail)
+				return err
+			}) {
 				return c.name
 			}
 		}
@@ -205,7 +209,7 @@ func (e *explainer) hypotheses() []hypothesis {
 		return func() []byte {
 			return e.edit(func(dst []byte, i int32, tok token) []byte {
 				for _, n := range e.v.trace.omit {
-					if tok.kind == textToken && tok.flags&flagWhite != 0 && (before && i+1 == t.elements[n].first || after && i-1 == t.elements[n].last) {
+					if tok.kind() == textToken && tok.flags()&flagWhite != 0 && (before && i+1 == t.elements[n].first || after && i-1 == t.elements[n].last) {
 						return dst
 					}
 				}
@@ -217,7 +221,7 @@ func (e *explainer) hypotheses() []hypothesis {
 		return func() []byte {
 			return e.edit(func(dst []byte, _ int32, tok token) []byte {
 				raw := d.src[tok.pos:tok.end]
-				if tok.kind == textToken {
+				if tok.kind() == textToken {
 					raw = change(raw)
 				}
 				return append(dst, raw...)
@@ -250,10 +254,10 @@ func (e *explainer) hypotheses() []hypothesis {
 		{"the signer kept TAB or LF in an attribute, which a reader of XML turns into a space (XML 1.0 §3.3.3)", func() []byte {
 			return e.edit(func(dst []byte, _ int32, tok token) []byte {
 				raw := d.src[tok.pos:tok.end]
-				if tok.kind == startToken {
-					el := &t.elements[tok.elem]
+				if tok.kind() == startToken {
+					el := tok.elem()
 					from := tok.pos
-					for _, a := range t.attrs[el.attr:el.attrEnd] {
+					for _, a := range t.attrs[t.elements[el].attr:t.attrEnd(el)] {
 						dst = append(dst, d.src[from:a.value]...)
 						value := bytes.ReplaceAll(d.src[a.value:a.valueEnd], []byte("\t"), []byte("&#9;"))
 						dst = append(dst, bytes.ReplaceAll(value, []byte("\n"), []byte("&#10;"))...)
@@ -326,10 +330,10 @@ func (e *explainer) undeclare(prefix string) []byte {
 
 // indents reports whether a token is white space between elements: not the content of a field.
 func (d *Document) indents(tok token) bool {
-	if tok.kind != textToken || tok.flags&flagWhite == 0 || tok.elem < 0 {
+	if tok.kind() != textToken || tok.flags()&flagWhite == 0 || tok.elem() < 0 {
 		return false
 	}
-	e := &d.tape.elements[tok.elem]
+	e := &d.tape.elements[tok.elem()]
 	return e.last != e.first+2
 }
 

@@ -11,7 +11,7 @@ import (
 // not "". Every attribute that some software takes for an id counts, whatever its prefix.
 func (v *verifier) refersTo(reference int32, id []byte, target int32, space string) error {
 	t, src := v.d.tape, v.d.src
-	e := &t.elements[target]
+	e, end := &t.elements[target], t.attrEnd(target)
 	found, right := 0, false
 	for i := range t.attrs {
 		a := &t.attrs[i]
@@ -29,7 +29,7 @@ func (v *verifier) refersTo(reference int32, id []byte, target int32, space stri
 			continue
 		}
 		found++
-		if int32(i) < e.attr || int32(i) >= e.attrEnd {
+		if int32(i) < e.attr || int32(i) >= end {
 			continue
 		}
 		if a.prefix == noPrefix {

@@ -36,11 +36,12 @@ func (d *Document) scan(doc []byte, l Limits) error {
 
 type scanner struct {
 	*tape
-	src    []byte
-	i      int
-	limits Limits
-	scope  int // namespace declarations in scope
-	rooted bool
+	src      []byte
+	i        int
+	limits   Limits
+	scope    int // namespace declarations in scope
+	rooted   bool
+	expected expected
 }
 
 func (s *scanner) fail(r gateway.Reason, pos int, what string) error {
@@ -192,17 +193,167 @@ func (s *scanner) char(i int) (int, error) {
 func (s *scanner) token(pos, end int, elem int32, k kind, f flags) {
 	n := len(s.tokens)
 	if n == cap(s.tokens) {
-		s.tokens = room(s.tokens, s.i, len(s.src))
+		s.tokens = grown(s.tokens, s.expect(pos, false).tokens)
 	}
 	s.tokens = s.tokens[:n+1]
 	t := &s.tokens[n]
-	t.pos, t.end, t.elem, t.kind, t.flags = int32(pos), int32(end), elem, k, f
+	t.pos, t.end, t.bits = int32(pos), int32(end), elem<<elemShift|int32(k)<<kindShift|int32(f)
 	if f&(flagClean|flagEmpty) != flagClean || k == commentToken || k == startToken && f&flagFresh == 0 {
+		if n > 0 && f&emptyTag == emptyTag && s.tokens[n-1].flags()&emptyTag == emptyTag {
+			return // written together with the one before
+		}
 		if len(s.dirty) == cap(s.dirty) {
-			s.dirty = room(s.dirty, s.i, len(s.src))
+			s.dirty = grown(s.dirty, s.expect(pos, false).dirty)
 		}
 		s.dirty = append(s.dirty, int32(n))
 	}
+}
+
+// expected is how long the tape's arrays will be in the end.
+type expected struct {
+	counted                               bool
+	tokens, elements, attrs, decls, dirty int
+}
+
+// expect counts the rest of the document once, from i on, which is in a tag or at the start of a
+// token, when a piece does not fit into what the pool gave. Growing step by step would cost
+// several times the memory that is needed in the end.
+func (s *scanner) expect(i int, inTag bool) *expected {
+	if x := &s.expected; !x.counted {
+		c := countPieces(s.src, i, inTag)
+		// Start tags without an end are refused when they are too deep; what is refused needs no room.
+		elements := c.empties + min(c.starts, c.ends+s.limits.Depth)
+		x.counted = true
+		x.tokens, x.elements = len(s.tokens)+elements+c.ends+c.others, len(s.elements)+elements
+		left := len(s.src) - i
+		x.attrs, x.decls = len(s.attrs)+min(c.attrs, left/len(` a=""`)+1), len(s.decls)+min(c.decls, left/len(` xmlns=""`)+1)
+		x.dirty = len(s.dirty) + c.runs
+	}
+	return &s.expected
+}
+
+// grown returns s with room for n in all and a few, or for twice as many if that is what it has.
+func grown[T any](s []T, n int) []T {
+	if n += 8; cap(s) >= n {
+		n = 2 * cap(s)
+	}
+	return append(make([]T, 0, n), s...)
+}
+
+// pieces are what the rest of a well-formed document is made of.
+type pieces struct {
+	starts, empties, ends int
+	others                int // texts, comments, CDATA sections
+	runs                  int // pieces that need rewriting: comments, CDATA sections, runs of empty tags
+	attrs, decls          int
+}
+
+// countPieces counts without looking closely: what is not well-formed gets no more room than it
+// has bytes, and an error later.
+func countPieces(src []byte, i int, inTag bool) (c pieces) {
+	empty := false // the piece before was an empty-element tag
+	for i < len(src) {
+		if !inTag {
+			if src[i] != '<' {
+				c.others++
+				empty = false
+				n := bytes.IndexByte(src[i:], '<')
+				if n < 0 {
+					return c
+				}
+				i += n
+				continue
+			}
+			rest := src[i:]
+			open, stop := 0, ""
+			switch {
+			case len(rest) < 3:
+				return c
+			case rest[1] == '/':
+				c.ends++
+				empty = false
+				if i = next(src, i, 3, ">"); i < 0 {
+					return c
+				}
+				continue
+			case rest[1] == '?':
+				open, stop = 2, "?>"
+			case bytes.HasPrefix(rest, []byte("<!--")):
+				open, stop = 4, "-->"
+			case rest[1] == '!':
+				open, stop = 3, "]]>"
+			}
+			if open > 0 {
+				c.others++
+				c.runs++
+				empty = false
+				if i = next(src, i, open, stop); i < 0 {
+					return c
+				}
+				continue
+			}
+			i++
+		}
+		inTag = false
+		end := c.tag(src, i)
+		if end < 0 {
+			return c
+		}
+		if src[end-1] == '/' {
+			c.empties++
+			if !empty {
+				c.runs++
+			}
+			empty = true
+		} else {
+			c.starts++
+			empty = false
+		}
+		i = end + 1
+	}
+	return c
+}
+
+// next returns what follows stop, at least open bytes behind i, or -1.
+func next(src []byte, i, open int, stop string) int {
+	if i += open; i > len(src) {
+		return -1
+	}
+	n := bytes.Index(src[i:], []byte(stop))
+	if n < 0 {
+		return -1
+	}
+	return i + n + len(stop)
+}
+
+// tag counts the attributes and declarations of the tag in which i stands, and returns where its
+// > is, or -1.
+func (c *pieces) tag(src []byte, i int) int {
+	for name := i; i < len(src); i++ {
+		switch b := src[i]; {
+		case b == '>':
+			return i
+		case b == '<':
+			return -1
+		case b == '"' || b == '\'':
+			n := bytes.IndexByte(src[i+1:], b)
+			if n < 0 {
+				return -1
+			}
+			if bytes.HasPrefix(src[name:i], []byte("xmlns")) {
+				c.decls++
+			} else {
+				c.attrs++
+			}
+			i += n + 1
+			name = i + 1
+		case isSpace(b):
+			if i+1 < len(src) && class[src[i+1]]&nameByte != 0 {
+				name = i + 1
+			}
+		}
+	}
+	return -1
 }
 
 func (s *scanner) parent() int32 {

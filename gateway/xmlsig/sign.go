@@ -116,7 +116,7 @@ func inside(d *Document, n int32) (before, after []byte) {
 		return bytes.Clone(d.src[:tok.pos]), bytes.Clone(d.src[tok.pos:])
 	}
 	before = append(bytes.Clone(d.src[:tok.end-2]), '>')
-	after = append([]byte("</"), d.src[e.name:e.stop]...)
+	after = append([]byte("</"), d.src[d.tape.name(n):e.stop]...)
 	after = append(after, '>')
 	return before, append(after, d.src[tok.end:]...)
 }
@@ -130,14 +130,15 @@ func (t *template) reference(d *Document, l Limits, hash trust.Hash) ([]byte, er
 	}
 	if !t.body {
 		v := verifier{d: d}
+		v.c.out.left = canonicalRoom(len(d.src), 1)
 		if hash == trust.SHA256 { // verification computes it in any case
-			v.c.document(d, c14n{kind: inclusive10}, nil, h, nil)
-			return h.Sum(nil), nil
+			err := v.c.document(d, c14n{kind: inclusive10}, nil, h, nil)
+			return h.Sum(nil), err
 		}
 		content := sha256.New()
-		v.c.document(d, c14n{kind: inclusive10}, nil, h, content)
+		err := v.c.document(d, c14n{kind: inclusive10}, nil, h, content)
 		content.Sum(t.contentSHA256[:0])
-		return h.Sum(nil), nil
+		return h.Sum(nil), err
 	}
 	built, err := Scan(t.build(), l)
 	if err != nil {
@@ -149,8 +150,9 @@ func (t *template) reference(d *Document, l Limits, hash trust.Hash) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	v.c.subtree(built, body, c14n{kind: exclusive}, h, nil)
-	return h.Sum(nil), nil
+	v.c.out.left = canonicalRoom(len(built.src), 1)
+	err = v.c.subtree(built, body, c14n{kind: exclusive}, h, nil)
+	return h.Sum(nil), err
 }
 
 // info digests the SignedInfo. Canonical, it carries what it inherits from the elements around it:
@@ -173,8 +175,9 @@ func (t *template) info(d *Document, l Limits, hash trust.Hash) ([]byte, error) 
 		return nil, err
 	}
 	h := hash.New()
-	v.c.subtree(built, kids[0], c14n{kind: t.infoC14N()}, h, nil)
-	return h.Sum(nil), nil
+	v.c.out.left = canonicalRoom(len(built.src), 1)
+	err = v.c.subtree(built, kids[0], c14n{kind: t.infoC14N()}, h, nil)
+	return h.Sum(nil), err
 }
 
 // shell is the root element without its content.
@@ -185,7 +188,7 @@ func shell(d *Document) (start, end []byte) {
 	if e.last == e.first {
 		start = append(start[:len(start)-2], '>')
 	}
-	return start, []byte("</" + string(d.src[e.name:e.stop]) + ">")
+	return start, []byte("</" + string(d.src[d.tape.name(0):e.stop]) + ">")
 }
 
 func (t *template) infoC14N() c14nKind {

@@ -31,7 +31,7 @@ func (t *template) wsse(d *Document) error {
 		return err
 	}
 	root := &d.tape.elements[0]
-	soap := string(d.src[root.name:root.local]) // prefix with its colon, or nothing
+	soap := string(d.src[d.tape.name(0):d.tape.local(0)]) // prefix with its colon, or nothing
 	understand := ` ` + soap + `mustUnderstand="1"`
 	if soap == "" {
 		p := freePrefix(d, "soap")

@@ -2,6 +2,7 @@ package xmlsig
 
 import (
 	"bytes"
+	"slices"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/trust"
@@ -288,13 +289,13 @@ func (v *verifier) children(n int32, buf []int32) ([]int32, error) {
 func (v *verifier) someChildren(n int32, buf []int32) (kids []int32, more bool, err error) {
 	t, self := v.d.tape, &v.d.tape.elements[n]
 	for i := self.first + 1; i < self.last; i++ {
-		switch tok := t.tokens[i]; tok.kind {
+		switch tok := t.tokens[i]; tok.kind() {
 		case startToken:
 			if len(buf) == cap(buf) {
 				return buf, true, nil
 			}
-			buf = append(buf, tok.elem)
-			i = t.elements[tok.elem].last
+			buf = append(buf, tok.elem())
+			i = t.elements[tok.elem()].last
 		case textToken, cdataToken:
 			if !v.d.isWhite(tok) {
 				return nil, false, v.fail(gateway.SignatureStructure, n, "text beside the elements of the signature")
@@ -316,7 +317,7 @@ func (v *verifier) empty(n int32) error {
 func (v *verifier) allowed(n int32, names ...string) error {
 	e := &v.d.tape.elements[n]
 next:
-	for i := e.attr; i < e.attrEnd; i++ {
+	for i, end := e.attr, v.d.tape.attrEnd(n); i < end; i++ {
 		a := &v.d.tape.attrs[i]
 		if a.prefix == noPrefix {
 			for _, name := range names {
@@ -333,7 +334,7 @@ next:
 // attr returns the value of an unprefixed attribute.
 func (v *verifier) attr(n int32, local string) ([]byte, bool) {
 	e := &v.d.tape.elements[n]
-	for i := e.attr; i < e.attrEnd; i++ {
+	for i, end := e.attr, v.d.tape.attrEnd(n); i < end; i++ {
 		a := &v.d.tape.attrs[i]
 		if a.prefix == noPrefix && string(v.d.src[a.local:a.stop]) == local {
 			return v.d.attrValue(a), true
@@ -360,20 +361,20 @@ func (v *verifier) base64(dst []byte, n int32, limit int) ([]byte, error) {
 		return dst, v.fail(gateway.SignatureEncoding, n, "no base64")
 	}
 	tok := t.tokens[e.first+1]
-	if e.last != e.first+2 || tok.kind != textToken {
+	if e.last != e.first+2 || tok.kind() != textToken {
 		return dst, v.fail(gateway.SignatureStructure, n, "something other than one piece of text where base64 is expected")
 	}
 	text := v.d.src[tok.pos:tok.end]
-	if tok.flags&flagPlain == 0 {
-		v.text = appendText(v.text[:0], text)
+	if tok.flags()&flagPlain == 0 {
+		v.text = appendText(slices.Grow(v.text[:0], len(text)), text)
 		text = v.text
 	}
-	dst, ok := decodeBase64(dst, text)
-	if !ok || len(dst) == 0 {
-		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64")
-	}
+	dst, ok := decodeBase64(dst, text, limit)
 	if len(dst) > limit {
 		return dst, v.fail(gateway.SignatureEncoding, n, "a value that is too long")
+	}
+	if !ok || len(dst) == 0 {
+		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64")
 	}
 	return dst, nil
 }

@@ -43,7 +43,7 @@ func (e *explainer) suspect() string {
 
 func (e *explainer) suspectToken(tok token) (what string, offset int) {
 	raw := e.doc[tok.pos:tok.end]
-	switch tok.kind {
+	switch tok.kind() {
 	case startToken:
 		return e.suspectTag(tok), 0
 	case cdataToken:
@@ -54,9 +54,9 @@ func (e *explainer) suspectToken(tok token) (what string, offset int) {
 		switch n := bytes.IndexByte(raw, '\r'); {
 		case n >= 0:
 			return "CR LF or CR at the end of a line, which a reader of XML turns into LF", n
-		case tok.flags&flagPlain == 0 && bytes.IndexByte(appendText(nil, raw), '\r') >= 0:
+		case tok.flags()&flagPlain == 0 && bytes.IndexByte(appendText(nil, raw), '\r') >= 0:
 			return "a carriage return written as a reference (&#13;), which canonical XML keeps", 0
-		case tok.flags&flagClean == 0:
+		case tok.flags()&flagClean == 0:
 			return "a character that canonical XML writes in another way", 0
 		}
 	}
@@ -65,8 +65,9 @@ func (e *explainer) suspectToken(tok token) (what string, offset int) {
 
 func (e *explainer) suspectTag(tok token) string {
 	t := e.v.d.tape
-	el := &t.elements[tok.elem]
-	for i := el.decl; i < el.declEnd; i++ {
+	n := tok.elem()
+	el := &t.elements[n]
+	for i, end := el.decl, t.declEnd(n); i < end; i++ {
 		switch d := &t.decls[i]; {
 		case d.uri == noSpace:
 			return "a default namespace that is taken back (xmlns=\"\")"
@@ -76,7 +77,7 @@ func (e *explainer) suspectTag(tok token) string {
 			return "a namespace declaration that no name uses (" + declarationName(string(t.prefixes.items[d.prefix])) + "): exclusive canonicalization leaves it out, the others keep it"
 		}
 	}
-	for _, a := range t.attrs[el.attr:el.attrEnd] {
+	for _, a := range t.attrs[el.attr:t.attrEnd(n)] {
 		switch value := e.doc[a.value:a.valueEnd]; {
 		case bytes.ContainsAny(value, "\t\r\n"):
 			return "TAB or the end of a line in an attribute, which a reader of XML turns into a space"
@@ -89,16 +90,17 @@ func (e *explainer) suspectTag(tok token) string {
 
 // uses reports whether any name of the document has the prefix.
 func (e *explainer) uses(prefix int32) bool {
-	t := e.v.d.tape
-	for i := range t.elements {
-		if t.elements[i].prefix == prefix {
-			return true
+	if e.used == nil {
+		t := e.v.d.tape
+		e.used = make([]bool, len(t.prefixes.items))
+		for i := range t.elements {
+			e.used[t.elements[i].prefix] = true
+		}
+		for i := range t.attrs {
+			if p := t.attrs[i].prefix; p != noPrefix { // no default namespace for attributes
+				e.used[p] = true
+			}
 		}
 	}
-	for i := range t.attrs {
-		if t.attrs[i].prefix == prefix && prefix != noPrefix {
-			return true
-		}
-	}
-	return false
+	return e.used[prefix]
 }

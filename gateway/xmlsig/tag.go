@@ -77,12 +77,12 @@ func (s *scanner) startTag() error {
 	s.i = i
 	n := int32(len(s.elements))
 	if len(s.elements) == cap(s.elements) {
-		s.elements = room(s.elements, i, len(src))
+		s.elements = grown(s.elements, s.expect(start, false).elements)
 	}
 	s.elements = s.elements[:n+1]
 	e := &s.elements[n] // filled in place, as tokens are
 	e.first, e.last, e.parent = int32(len(s.tokens)), -1, s.parent()
-	e.name, e.local, e.stop = int32(start+1), int32(local), int32(i)
+	e.stop = int32(i)
 	e.attr, e.decl = int32(len(s.attrs)), int32(len(s.decls))
 	f := flagClean | flagFresh
 	for {
@@ -127,20 +127,19 @@ func (s *scanner) startTag() error {
 			return err
 		}
 	}
-	e.attrEnd, e.declEnd = int32(len(s.attrs)), int32(len(s.decls))
-	if local == start+1 && e.attr == e.attrEnd { // nothing to resolve but the default namespace
+	if local == start+1 && int(e.attr) == len(s.attrs) { // nothing to resolve but the default namespace
 		e.prefix, e.space = noPrefix, noSpace
 		if d := s.bound[noPrefix]; d >= 0 {
 			e.space = s.decls[d].uri
 		}
-	} else if f, err = s.resolve(e, f); err != nil {
+	} else if f, err = s.resolve(e, start+1, local, f); err != nil {
 		return err
 	}
 	s.token(start, s.i, n, startToken, f)
 	s.rooted = true
 	if f&flagEmpty != 0 {
 		e.last = e.first
-		s.unbind(e)
+		s.unbind(n)
 	} else {
 		s.open = append(s.open, n)
 	}
@@ -154,7 +153,7 @@ func (s *scanner) endTag() error {
 	}
 	n := s.open[len(s.open)-1]
 	e := &s.elements[n]
-	name := src[e.name:e.stop]
+	name := src[s.tokens[e.first].pos+1 : e.stop]
 	i := start + 2
 	if !bytes.HasPrefix(src[i:], name) {
 		return s.malformed(start, "an end tag that does not match the start tag")
@@ -171,7 +170,7 @@ func (s *scanner) endTag() error {
 	i++
 	e.last = int32(len(s.tokens))
 	s.token(start, i, n, endToken, f)
-	s.unbind(e)
+	s.unbind(n)
 	s.open = s.open[:len(s.open)-1]
 	s.i = i
 	return nil
@@ -204,7 +203,7 @@ func (s *scanner) attribute(n int32, e *element, f flags) (flags, error) {
 	}
 	k := len(s.attrs)
 	if k == cap(s.attrs) {
-		s.attrs = room(s.attrs, i, len(src))
+		s.attrs = grown(s.attrs, s.expect(start, true).attrs)
 	}
 	s.attrs = s.attrs[:k+1]
 	a := &s.attrs[k] // filled in place, as tokens are
@@ -307,12 +306,20 @@ func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f fl
 	}
 	value := s.src[a.value:a.valueEnd]
 	if a.flags&flagPlain == 0 {
+		if cap(s.decoded)-len(s.decoded) < len(value) { // what stands in the old piece stays there
+			s.decoded = make([]byte, 0, max(len(value), min(4*cap(s.decoded), 64<<10), 256))
+		}
 		n := len(s.decoded)
 		s.decoded = appendValue(s.decoded, value)
-		value = s.decoded[n:len(s.decoded):len(s.decoded)] // stays valid when decoded moves
+		value = s.decoded[n:len(s.decoded):len(s.decoded)]
 	}
+	s.roomFor(&s.prefixes, at)
+	s.roomFor(&s.spaces, at)
 	p, uri := s.prefixes.add(prefix), s.spaces.add(value)
-	for len(s.bound) <= int(p) {
+	if int(p) == len(s.bound) {
+		if len(s.bound) == cap(s.bound) {
+			s.bound = grown(s.bound, cap(s.prefixes.items))
+		}
 		s.bound = append(s.bound, -1)
 	}
 	switch {
@@ -340,14 +347,28 @@ func (s *scanner) declare(n int32, e *element, prefix []byte, a *attribute, f fl
 		f &^= flagClean
 	}
 	s.bound[p] = int32(len(s.decls))
-	s.decls = append(room(s.decls, s.i, len(s.src)), declaration{p, uri, n, outer})
+	if len(s.decls) == cap(s.decls) {
+		s.decls = grown(s.decls, s.expect(at, true).decls)
+	}
+	s.decls = append(s.decls, declaration{p, uri, n, outer})
 	s.scope++
 	return f, nil
 }
 
-// unbind ends the scope of e's declarations.
-func (s *scanner) unbind(e *element) {
-	for i := e.declEnd - 1; i >= e.decl; i-- {
+// roomFor lets a full interner grow to twice its length, and not further than the declarations that
+// are still to come.
+func (s *scanner) roomFor(in *interner, at int) {
+	n := len(in.items)
+	if n < cap(in.items) || n < 64 {
+		return
+	}
+	n += min(n, max(s.expect(at, true).decls-len(s.decls), 0))
+	in.items, in.hashes = grown(in.items, n), grown(in.hashes, n)
+}
+
+// unbind ends the scope of the declarations of element n.
+func (s *scanner) unbind(n int32) {
+	for i := s.declEnd(n) - 1; i >= s.elements[n].decl; i-- {
 		s.bound[s.decls[i].prefix] = s.decls[i].outer
 		s.scope--
 	}
@@ -355,16 +376,16 @@ func (s *scanner) unbind(e *element) {
 
 // resolve gives the element and its attributes their namespaces, refuses duplicates, and sees
 // whether the attributes stand in canonical order.
-func (s *scanner) resolve(e *element, f flags) (flags, error) {
+func (s *scanner) resolve(e *element, name, local int, f flags) (flags, error) {
 	var ok bool
-	if e.name != e.local {
-		if e.prefix, e.space, ok = s.lookup(int(e.name), int(e.local)); !ok {
-			return 0, s.fail(gateway.DocumentNamespace, int(e.name), "an element with an undeclared prefix")
+	if name != local {
+		if e.prefix, e.space, ok = s.lookup(name, local); !ok {
+			return 0, s.fail(gateway.DocumentNamespace, name, "an element with an undeclared prefix")
 		}
 	} else if e.prefix, e.space = noPrefix, noSpace; s.bound[noPrefix] >= 0 {
 		e.space = s.decls[s.bound[noPrefix]].uri
 	}
-	attrs := s.attrs[e.attr:e.attrEnd]
+	attrs := s.attrs[e.attr:]
 	for i := range attrs {
 		a := &attrs[i]
 		if a.local == a.name {
@@ -381,6 +402,10 @@ func (s *scanner) resolve(e *element, f flags) (flags, error) {
 		a, b := &attrs[i-1], &attrs[i]
 		if a.space == b.space && s.src[a.local] < s.src[b.local] {
 			continue
+		}
+		if a.space != b.space && min(len(s.spaces.items[a.space]), len(s.spaces.items[b.space])) > longName {
+			f &^= flagClean // whoever needs their order compares such names, at his own cost
+			return f, s.unique(attrs)
 		}
 		if compareAttributes(s.src, s.spaces.items, a, b) >= 0 {
 			f &^= flagClean

@@ -1,6 +1,9 @@
 package xmlsig
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 type uriParts struct {
 	scheme, authority, path, query    string
@@ -75,35 +78,39 @@ func joinURI(base, ref string) string {
 // trailing ".." gets its slash.
 func removeDots(path string) string {
 	rooted := strings.HasPrefix(path, "/")
-	var out []string
-	segments := strings.Split(path, "/")
-	slash := false // whether a slash follows the last segment kept
-	for i, s := range segments {
-		last := i == len(segments)-1
-		switch s {
+	out := make([]byte, 0, len(path)+1) // the segments kept, each behind a slash
+	slash := false                      // whether a slash follows the last segment kept
+	for rest, last := path, false; !last; {
+		var segment string
+		segment, rest, last = strings.Cut(rest, "/")
+		last = !last
+		switch segment {
 		case "":
-			slash = last && len(out) > 0 || slash && last
+			slash = last && (len(out) > 0 || slash)
 		case ".":
 			slash = last
 		case "..":
+			top := bytes.LastIndexByte(out, '/')
 			switch {
-			case len(out) > 0 && out[len(out)-1] != "..":
-				out = out[:len(out)-1]
+			case top >= 0 && string(out[top:]) != "/..":
+				out = out[:top]
 			case !rooted:
-				out = append(out, s)
+				out = append(out, "/.."...)
 			}
 			slash = last
 		default:
-			out = append(out, s)
+			out = append(append(out, '/'), segment...)
 			slash = false
 		}
 	}
-	p := strings.Join(out, "/")
-	if rooted {
-		p = "/" + p
-	}
 	if slash && len(out) > 0 {
-		p += "/"
+		out = append(out, '/')
 	}
-	return p
+	switch {
+	case !rooted && len(out) > 0:
+		out = out[1:]
+	case rooted && len(out) == 0:
+		out = append(out, '/')
+	}
+	return string(out)
 }

@@ -95,8 +95,7 @@ func verify(doc []byte, o Options, known *own) (*Signed, error) {
 	v := verifiers.Get().(*verifier)
 	v.d, v.o, v.own = &s.doc, o, known
 	err := v.profile(s)
-	v.d, v.o, v.own = nil, Options{}, nil
-	verifiers.Put(v)
+	v.free()
 	if err != nil {
 		s.doc.Release()
 		return nil, err
@@ -106,6 +105,7 @@ func verify(doc []byte, o Options, known *own) (*Signed, error) {
 }
 
 func (v *verifier) profile(s *Signed) error {
+	v.c.out.left = canonicalRoom(len(v.d.src), 1)
 	switch v.o.Profile {
 	case ProfileDocument, "":
 		return v.document(s)
@@ -139,8 +139,16 @@ type verifier struct {
 
 var verifiers = sync.Pool{New: func() any { return new(verifier) }}
 
+func (v *verifier) free() {
+	v.d, v.o, v.own = nil, Options{}, nil
+	v.c.trim()
+	v.text, v.value, v.der, v.digest = kept(v.text), kept(v.value), kept(v.der), kept(v.digest)
+	v.list, v.infoPL, v.refPL = kept(v.list), kept(v.infoPL), kept(v.refPL)
+	verifiers.Put(v)
+}
+
 func (v *verifier) fail(r gateway.Reason, n int32, what string) error {
-	return gateway.Errorf(r, "line %d: %s", lineOf(v.d.src, int(v.d.tape.elements[n].name)), what)
+	return gateway.Errorf(r, "line %d: %s", lineOf(v.d.src, int(v.d.tape.name(n))), what)
 }
 
 // hash returns an empty hash, nil for one that this build cannot compute.
@@ -162,7 +170,7 @@ func (v *verifier) signatures() []int32 {
 	}
 	for i := range v.d.tape.elements {
 		e := &v.d.tape.elements[i]
-		if e.space == uri && string(v.d.src[e.local:e.stop]) == "Signature" {
+		if e.space == uri && string(v.d.localName(int32(i))) == "Signature" {
 			v.list = append(v.list, int32(i))
 		}
 	}
@@ -202,6 +210,7 @@ func (v *verifier) coSigned(s *Signed) error {
 			return v.fail(gateway.SignatureMisplaced, n, "a signature that is no child of the root element")
 		}
 	}
+	v.c.out.left = canonicalRoom(len(v.d.src), len(sigs))
 	s.sigs = make([]Signature, len(sigs))
 	for k := len(sigs) - 1; k >= 0; k-- {
 		if err := v.enveloped(sigs[k:], &s.sigs[k]); err != nil {
@@ -235,57 +244,76 @@ func (v *verifier) enveloped(omit []int32, out *Signature) error {
 	if err != nil {
 		return err
 	}
-	cert, err := v.o.Certificates.parse(der)
+	cert, err := v.certificate(der)
 	if err != nil {
 		return err
 	}
 	if v.trace != nil {
 		*v.trace = trace{p: p, omit: slices.Clone(omit)}
 	}
-	return v.check(&p, cert, out, func(w, also io.Writer) {
-		v.c.document(v.d, p.c14n, omit, w, also)
+	return v.check(&p, cert, out, func(w, also io.Writer) error {
+		return v.c.document(v.d, p.c14n, omit, w, also)
 	})
 }
 
 // check does the cryptography: the digest of what the reference names, then the signature
 // over SignedInfo (XML Signature 1.1 §3.2).
-func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, canonical func(w, also io.Writer)) error {
+func (v *verifier) check(p *parts, cert *trust.Certificate, out *Signature, canonical func(w, also io.Writer) error) error {
 	if cert.Key.Kind() != p.method.kind {
 		return v.fail(gateway.SignatureKeyMismatch, p.self, "the certificate's key is not of the kind that the signature method names")
 	}
-	v.digestContent(p.digest, canonical)
+	if err := v.digestContent(p.digest, canonical); err != nil {
+		return err
+	}
 	if subtle.ConstantTimeCompare(v.sum, v.digest) != 1 {
 		return v.fail(gateway.DigestMismatch, p.reference, "the digest of the signed content is not the stated one")
 	}
 	h := v.hash(p.method.hash)
-	v.c.subtree(v.d, p.info, p.infoC14N, h, nil)
+	if err := v.c.subtree(v.d, p.info, p.infoC14N, h, nil); err != nil {
+		return err
+	}
 	v.sum = h.Sum(v.sum[:0])
 	if err := cert.Key.VerifyDigest(p.method.hash, v.sum, v.value); err != nil {
 		return err
 	}
+	v.o.Certificates.put(cert)
 	*out = Signature{Certificate: cert, Algorithm: p.algorithm, KeyKind: p.method.kind}
 	return nil
 }
 
 // digestContent computes sum and content.
-func (v *verifier) digestContent(by trust.Hash, canonical func(w, also io.Writer)) {
+func (v *verifier) digestContent(by trust.Hash, canonical func(w, also io.Writer) error) error {
 	content := v.hash(trust.SHA256)
 	if by == trust.SHA256 {
-		canonical(content, nil)
+		err := canonical(content, nil)
 		content.Sum(v.content[:0])
 		v.sum = append(v.sum[:0], v.content[:]...)
-		return
+		return err
 	}
 	if v.own != nil {
-		canonical(content, nil)
+		left := v.c.out.left
+		if err := canonical(content, nil); err != nil {
+			return err
+		}
 		if content.Sum(v.content[:0]); v.content == v.own.sha256 {
 			v.sum = append(v.sum[:0], v.own.digest...)
-			return
+			return nil
 		}
 		content.Reset()
+		v.c.out.left = left
 	}
 	h := v.hash(by)
-	canonical(h, content)
+	err := canonical(h, content)
 	content.Sum(v.content[:0])
 	v.sum = h.Sum(v.sum[:0])
+	return err
+}
+
+// certificate parses the certificate in der, which it does not keep, unless it is known. What is
+// not yet believed is not remembered: check does that.
+func (v *verifier) certificate(der []byte) (*trust.Certificate, error) {
+	if cert := v.o.Certificates.get(der); cert != nil {
+		return cert, nil
+	}
+	return trust.ParseCertificate(der)
 }

@@ -55,8 +55,8 @@ func (v *verifier) wsse(s *Signed) error {
 		*v.trace = trace{p: p, body: body}
 	}
 	s.sigs = s.one[:1]
-	if err := v.check(&p, cert, &s.one[0], func(w, also io.Writer) {
-		v.c.subtree(v.d, body, p.c14n, w, also)
+	if err := v.check(&p, cert, &s.one[0], func(w, also io.Writer) error {
+		return v.c.subtree(v.d, body, p.c14n, w, also)
 	}); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (v *verifier) tokenValue(n int32) (*trust.Certificate, error) {
 	if v.der, err = v.base64(v.der[:0], n, maxCertificate); err != nil {
 		return nil, err
 	}
-	return v.o.Certificates.parse(v.der)
+	return v.certificate(v.der)
 }
 
 // binaryToken follows wsse:Reference to a BinarySecurityToken of the same header.
@@ -146,10 +146,10 @@ func (v *verifier) binaryToken(n, security int32) (*trust.Certificate, error) {
 	t := v.d.tape
 	found := int32(-1)
 	for i := t.elements[security].first + 1; i < t.elements[security].last; i++ {
-		if t.tokens[i].kind != startToken {
+		if t.tokens[i].kind() != startToken {
 			continue
 		}
-		k := t.tokens[i].elem
+		k := t.tokens[i].elem()
 		i = t.elements[k].last
 		if v.d.is(k, wsseURI, "BinarySecurityToken") {
 			if found >= 0 {
