@@ -84,6 +84,9 @@ func FuzzCanonicalize(f *testing.F) {
 		d, scanErr := xmlsig.Scan(doc, xmlsig.Limits{})
 		for _, m := range []string{xmlsig.C14N10, xmlsig.C14N10Comments, xmlsig.C14N11, xmlsig.ExcC14N, xmlsig.ExcC14NComments} {
 			once, err := xmlsig.Canonicalize(m, doc)
+			if scanErr == nil && gateway.ReasonOf(err) == gateway.DocumentLimit {
+				continue // its canonical form is larger than three of it
+			}
 			if gateway.ReasonOf(err) != gateway.ReasonOf(scanErr) {
 				t.Fatalf("%s: %v, Scan says %v", m, err, scanErr)
 			}
