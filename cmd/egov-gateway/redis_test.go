@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,7 +21,6 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
-	"egov-gateway/gateway/harness/peer"
 	"egov-gateway/gateway/intake"
 )
 
@@ -41,8 +39,7 @@ func newRedis(t testing.TB) (string, *redis.Client) {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(address, ":")
-	// Its clock decides what is due.
-	cmd := peer.Command(context.Background(), time.Now(), "redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "",
+	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "no", "--maxmemory-policy", "noeviction")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

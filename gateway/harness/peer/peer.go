@@ -21,7 +21,7 @@ const tolerance = time.Minute
 // process that ends when the command is killed. Programs that are not linked dynamically, such as Go's,
 // keep the machine's time.
 func Command(ctx context.Context, at time.Time, name string, args ...string) *exec.Cmd {
-	if at.Sub(machineTime()).Abs() < tolerance {
+	if !Differs(at) {
 		return exec.CommandContext(ctx, name, args...)
 	}
 	c := exec.CommandContext(ctx, name, args...)
@@ -39,6 +39,10 @@ var library = sync.OnceValues(func() (string, error) {
 	}
 	return strings.TrimSpace(string(out)), nil
 })
+
+// Differs reports whether an instant is another than the machine's own time. A server that cannot be run
+// under faketime, such as Redis with its allocator, keeps that time.
+func Differs(at time.Time) bool { return at.Sub(machineTime()).Abs() >= tolerance }
 
 // machineTime asks the kernel, because a test binary may have been built with another time.Now.
 func machineTime() time.Time {
