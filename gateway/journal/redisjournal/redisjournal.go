@@ -113,6 +113,8 @@ type Config struct {
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
+
+	password *atomic.Pointer[string] // that is good now
 }
 
 func (c *Config) prefix() string { return "eg:{" + word(c.Name) + "}:" }
@@ -152,6 +154,8 @@ func (c *Config) fill() error {
 	if c.Dir == "" {
 		return errors.New("journal: Config.Dir is required")
 	}
+	c.password = new(atomic.Pointer[string])
+	c.password.Store(&c.Password)
 	setDefault(&c.Name, DefaultName)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.Connections, DefaultConnections)
@@ -169,6 +173,9 @@ func (c *Config) fill() error {
 	}
 	return nil
 }
+
+// SetPassword makes new connections to Redis use another password; those that are open go on.
+func (s *Store) SetPassword(password string) { s.cfg.password.Store(&password) }
 
 func setDefault[T comparable](v *T, d T) {
 	var zero T
