@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -49,17 +48,14 @@ type pending struct {
 	until           time.Time
 }
 
-func newOIDCDoor(c OIDC, now func() time.Time) (*oidcDoor, error) {
-	if c.Issuer == "" || c.ClientID == "" || c.RedirectURL == "" {
-		return nil, errors.New("console: OIDC.Issuer, ClientID and RedirectURL are required")
-	}
+func newOIDCDoor(c OIDC, now func() time.Time) *oidcDoor {
 	if c.Claim == "" {
 		c.Claim = "sub"
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 10 * time.Second}
 	}
-	return &oidcDoor{c: c, now: now, pending: map[string]pending{}}, nil
+	return &oidcDoor{c: c, now: now, pending: map[string]pending{}}
 }
 
 func (d *oidcDoor) find(ctx context.Context) (*oidc.Provider, error) {
@@ -148,11 +144,12 @@ func (d *oidcDoor) end(ctx context.Context, state, code string) (string, error) 
 
 func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
-	if c.oidc == nil {
+	door := c.admitted.Load().oidc
+	if door == nil {
 		c.refuse(v, gateway.Errorf(gateway.NotFound, "there is no such sign-in"))
 		return
 	}
-	url, state, err := c.oidc.begin(r.Context())
+	url, state, err := door.begin(r.Context())
 	if err != nil {
 		c.c.Log.Error("console", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.refuse(v, err)
@@ -167,20 +164,21 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	q := r.URL.Query()
 	cookie, err := r.Cookie(stateCookie)
-	if c.oidc == nil || err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(q.Get("state"))) != 1 {
+	admitted := c.admitted.Load()
+	if admitted.oidc == nil || err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(q.Get("state"))) != 1 {
 		c.unknown(v)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	name, err := c.oidc.end(r.Context(), q.Get("state"), q.Get("code"))
+	name, err := admitted.oidc.end(r.Context(), q.Get("state"), q.Get("code"))
 	if err != nil {
 		c.c.Log.Warn("console sign-in", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.unknown(v)
 		return
 	}
-	for i := range c.c.Operators {
-		if o := &c.c.Operators[i]; o.Subject != "" && o.Subject == name {
-			if _, err := c.begin(w, r, o, false); err != nil {
+	for _, o := range admitted.operators {
+		if o.Subject != "" && o.Subject == name {
+			if _, err := c.begin(w, r, o, byOIDC); err != nil {
 				c.refuse(v, err)
 				return
 			}
