@@ -109,7 +109,7 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"issuer": like("[0-9a-f]{8}"), "kind": in(kinds, []string{"step", "result", "full", "delta"}), "method": in([]string{"", "ocsp", "crl", "crl+delta"}),
 		"name":      like(`(anchor|intermediate)-[0-9]+|gateway|[0-9a-f]{8}|synthetic-citizen|synthetic-provider|` + strings.Join(providers, "|")),
 		"operation": like("[A-Za-z]+"), "outcome": in([]string{"ok", "failed", "refused"}), "participant": in(none, []string{"egov.kz", "bank.kz"}), "portal": in(none, []string{"egov.kz", "bank.kz"}),
-		"probe": in([]string{"journal", "trust", "revocation", "signature", "terms", "door", "synthetic"}), "provider": in(none, providers), "reason": in(none, []string{"", "accepted", "recorded", "answered"}, reasons),
+		"probe": in([]string{"journal", "trust", "revocation", "signature", "terms", "door", "synthetic", "configuration"}), "setting": like("[a-z_]+"), "provider": in(none, providers), "reason": in(none, []string{"", "accepted", "recorded", "answered"}, reasons),
 		"responder": like("[0-9]"), "role": in([]string{roleProvider, roleRegister, rolePortal, roleRegion, roleParticipant, roleRevocation, "own", "ca", "responder", "anchor", "intermediate"}),
 		"route": like(`none|[A-Z]* ?/[a-z0-9/{}$._-]*`), "service": in(none, []string{"housing-aid", "complaint", "shep"}), "shard": in(none, []string{"all", "shep:egov.kz", "shep:bank.kz"}, shards),
 		"source": in(sources), "stage": in(none, synthetic.Stages), "state": in(states), "status": in([]string{"verified", "refused", "indeterminate"}),

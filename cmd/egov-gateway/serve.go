@@ -89,17 +89,11 @@ func (k *configCheckCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now)}
-	for _, step := range []func() error{b.words, b.pki,
+	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now), made: map[string]party{}, parts: new(parts)}
+	for _, step := range []func() error{c.readAll, b.words, b.pki,
 		func() error { _, err := b.shards(); return err },
 		func() error { _, err := b.walker(); return err },
-		func() error { _, err := b.providers(); return err },
-		func() error { _, err := b.enricher(); return err },
-		func() error { _, err := b.notifier(); return err },
-		func() error { _, err := b.participants(); return err },
-		func() error { _, _, err := b.portals(); return err },
-		func() error { _, err := b.tls(); return err },
-		func() error { _, err := b.operators(); return err },
+		func() error { _, err := b.plan(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
