@@ -71,6 +71,7 @@ type Config struct {
 
 	dir, file string
 	seen      *digests
+	strict    bool // warnings refuse
 	// tokenNow judges the age of citizens' tokens where the gateway's own clock is moved by hand:
 	// in demonstrations. nil means the gateway's.
 	tokenNow func() time.Time
@@ -223,15 +224,24 @@ func (d *Duration) UnmarshalYAML(b []byte) error {
 
 // LoadConfig reads a configuration file. Unknown fields are refused with their line.
 func LoadConfig(file string) (*Config, error) {
+	c, err := parseConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return c, nil
+}
+
+// parseConfig reads a configuration file whose settings may make no sense together.
+func parseConfig(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c := &Config{dir: filepath.Dir(file), file: file, seen: new(digests)}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", file, err)
-	}
-	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return c, nil

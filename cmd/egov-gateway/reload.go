@@ -67,6 +67,8 @@ func newReloader(b *builder, current *livePlan) *reloader {
 		defer r.mu.Unlock()
 		return float64(len(r.formers))
 	})
+	b.m.gauge("config_warnings", "Settings that are dangerous outside a laboratory; the log names them, and so does config check.",
+		func() float64 { return float64(b.warned.Load()) })
 	b.m.reg.MustRegister(waitingCollector{r, prometheus.NewDesc("egov_gateway_config_setting_waits",
 		"1 while a change of this setting, or of a file it names, waits for a restart.", []string{"setting"}, nil)})
 	return r
@@ -223,6 +225,11 @@ func (r *reloader) reload() (waiting []string, err error) {
 	if _, err := c.indexSecret(); err != nil {
 		return nil, err
 	}
+	c.strict = r.b.c.strict
+	dangers := c.examine(r.b.now())
+	if err := refusals(dangers, c.strict); err != nil {
+		return nil, err
+	}
 	next := &builder{c: r.b.c.asRunning(c), now: r.b.now, log: r.b.log, m: r.b.m, watch: r.b.watch, forms: r.b.forms, texts: r.b.texts, key: r.b.key, store: r.b.store,
 		before: r.b.made, made: map[string]party{}}
 	known, err := issuers(c)
@@ -254,6 +261,7 @@ func (r *reloader) reload() (waiting []string, err error) {
 	r.b.anchors.Store(&anchors)
 	r.b.certificates.Store(next.certificates.Load())
 	r.b.made = next.made
+	r.b.warnOf(dangers)
 	r.b.taken.Store(c)
 	if r.b.setPassword != nil {
 		r.b.setPassword(p.redis)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,10 +15,18 @@ import (
 
 type serveCmd struct {
 	Config string `required:"" type:"path" placeholder:"FILE" help:"Configuration file (YAML)."`
+	Strict bool   `help:"Refuse a configuration that config check warns of, at the start and at every reload."`
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.
-func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, nil, nil) }
+func (s *serveCmd) Run(out streams) error {
+	c, err := LoadConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	c.strict = s.Strict
+	return c.serve(out, nil, nil)
+}
 
 // serve serves under the clock now; nil is the machine's own.
 func serve(file string, out streams, now func() time.Time, wrap func(store) store) error {
@@ -80,14 +89,19 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	File string `arg:"" type:"path" help:"Configuration file (YAML)."`
+	File   string `arg:"" type:"path" help:"Configuration file (YAML)."`
+	Strict bool   `help:"Refuse what is warned of, too."`
 }
 
-// Run builds everything that needs no network and no journal.
+// Run builds everything that needs no network and no journal, and looks for dangerous settings.
 func (k *configCheckCmd) Run(out streams) error {
-	c, err := LoadConfig(k.File)
+	c, err := parseConfig(k.File)
 	if err != nil {
 		return err
+	}
+	found := c.examine(time.Now())
+	if err := errors.Join(c.check(), refusals(found, k.Strict)); err != nil { // all of it at once
+		return fmt.Errorf("configuration %s: %w", k.File, err)
 	}
 	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now), made: map[string]party{}, parts: new(parts)}
 	for _, step := range []func() error{c.readAll, b.words, b.pki,
@@ -98,6 +112,9 @@ func (k *configCheckCmd) Run(out streams) error {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
 		}
+	}
+	for _, d := range found {
+		fmt.Fprintln(out.err, "warning:", d)
 	}
 	fmt.Fprintln(out.out, "ok")
 	return nil

@@ -82,6 +82,7 @@ type builder struct {
 	before, made map[string]party // by name: of the configuration before, and of this one
 	parts        *parts
 	setPassword  func(string)           // of Redis; nil with the journal in the data directory
+	warned       atomic.Int64           // how many settings are dangerous
 	taken        atomic.Pointer[Config] // the configuration in use
 	forms        *passport.Register
 	texts        *message.Catalogue
@@ -124,7 +125,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans, err = b.tracer(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{c.readAll, b.words, b.pki, b.journal} {
+	for _, step := range []func() error{c.readAll, b.examine, b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
 			s.store, s.shared = b.store, b.shared
 			return nil, err
