@@ -36,6 +36,7 @@ import (
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
+	"egov-gateway/gateway/private"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/route"
 	"egov-gateway/gateway/shep"
@@ -380,6 +381,7 @@ func (b *builder) journal() (err error) {
 	if b.wrap != nil {
 		b.store = b.wrap(b.store)
 	}
+	private.Keep(b.log, b.c.attachmentsDir())
 	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err
 }

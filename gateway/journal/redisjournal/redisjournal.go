@@ -43,11 +43,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/private"
 )
 
 // Defaults of Config.
@@ -214,6 +216,8 @@ func Open(c Config) (_ *Store, err error) {
 	if s.redis, err = c.dial(cluster, s.guard.connected); err != nil {
 		return nil, err
 	}
+	accepted := filepath.Join(c.Dir, "accept.db")
+	private.Keep(c.Log, c.Dir, c.Archive, accepted, accepted+"-wal", accepted+"-shm")
 	if s.accepts, err = openAccepts(c.Dir, c.Now); err != nil {
 		return nil, err
 	}
