@@ -137,7 +137,8 @@ func (b *builder) console(p *livePlan, queues []string, kick func()) (*console.C
 	if err != nil {
 		return nil, err
 	}
-	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues, Operators: p.operators, OIDC: p.oidc,
+	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues,
+		Operators: p.operators, OIDC: p.oidc,
 		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
 		Redrive: func(ctx context.Context, id gateway.RequestID, version int64) error {
 			_, _, err := b.store.Signal(ctx, id, redriveOf(version, b.now()))
@@ -157,7 +158,8 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	}
 	mux := http.NewServeMux()
 	con.Register(mux)
-	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: liveTLS(&b.parts.consoleTLS), Log: b.log, Draining: con.Close})
+	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: liveTLS(&b.parts.consoleTLS),
+		Log: b.log, Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one

@@ -117,7 +117,8 @@ func firstLine(node ast.Node) int {
 
 // rules are all dangers that are known.
 func rules() []func(*examination) {
-	return []func(*examination){listeners, addresses, numbers, secretsAndModes, doubledSecrets, webCertificates, anchors, redisServers, laboratory}
+	return []func(*examination){listeners, addresses, numbers, secretsAndModes, doubledSecrets, webCertificates, anchors, redisServers,
+		laboratory}
 }
 
 // A value is a setting with its value.
@@ -169,7 +170,8 @@ func listeners(x *examination) {
 		}
 	}
 	one("listen", c.Listen, c.TLS != nil, "set tls, or listen on 127.0.0.1 behind a proxy that has it")
-	one("admin", c.Admin, false, "metrics, goroutines and a console without an address of its own are for the operator's network: use 127.0.0.1")
+	one("admin", c.Admin, false,
+		"metrics, goroutines and a console without an address of its own are for the operator's network: use 127.0.0.1")
 	if k := c.Console; k != nil && k.Listen != "" {
 		one("console.listen", k.Listen, k.TLS != nil, "set console.tls, or listen on 127.0.0.1 behind a proxy that has it")
 	}
@@ -342,7 +344,8 @@ func doubledSecrets(x *examination) {
 		case !known:
 			first[sum] = h
 		case other.party != h.party:
-			x.refuse(h.setting, "%s and %s have the same secret (%s), so each can pass for the other; make one of its own", h.party, other.party, other.setting)
+			x.refuse(h.setting, "%s and %s have the same secret (%s), so each can pass for the other; make one of its own", h.party, other.party,
+				other.setting)
 		case h.party != "SHEP":
 			x.warn(h.setting, "%s has the same secret both ways (%s): who hears one passes for both; make one of its own", h.party, other.setting)
 		}
@@ -377,11 +380,13 @@ func webCertificates(x *examination) {
 		one("console.tls", x.c.Console.TLS)
 	}
 	for _, f := range x.c.namedFiles() {
-		if f.kind != publicFile && f.setting != "key" || strings.Contains(f.setting, "tls.") || strings.HasSuffix(f.setting, "cabinet_key") || strings.HasSuffix(f.setting, "client_certificate") {
+		if f.kind != publicFile && f.setting != "key" || strings.Contains(f.setting, "tls.") || strings.HasSuffix(f.setting, "cabinet_key") ||
+			strings.HasSuffix(f.setting, "client_certificate") {
 			continue
 		}
 		if cert := x.certificate(f.file); cert != nil && !cert.ValidAt(x.now) {
-			x.warn(f.setting, "%s is valid from %s to %s only; replace it", f.file, cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
+			x.warn(f.setting, "%s is valid from %s to %s only; replace it", f.file, cert.NotBefore.UTC().Format(time.DateOnly),
+				cert.NotAfter.UTC().Format(time.DateOnly))
 		}
 	}
 }
@@ -482,14 +487,16 @@ func laboratory(x *examination) {
 	if c.Console != nil {
 		for i, o := range c.Console.Operators {
 			if o.TestTokenFile != "" {
-				x.warn(fmt.Sprintf("console.operators[%d].test_token_file", i), "a token in the place of a sign-in is for tests; use client_certificate or subject")
+				x.warn(fmt.Sprintf("console.operators[%d].test_token_file", i),
+					"a token in the place of a sign-in is for tests; use client_certificate or subject")
 			}
 		}
 	}
 	if c.Clock != nil && c.Clock.Replay {
 		x.warn("clock.replay", "certificates are judged at another time, so revoked ones may be good; take it out of production")
 	}
-	if c.Cabinet.PortalURL == "" && len(c.Cabinet.Origins) == 0 && slices.ContainsFunc(c.Portals, func(p Portal) bool { return p.CabinetKey != "" }) {
+	if c.Cabinet.PortalURL == "" && len(c.Cabinet.Origins) == 0 &&
+		slices.ContainsFunc(c.Portals, func(p Portal) bool { return p.CabinetKey != "" }) {
 		x.warn("cabinet.portal_url", "no portal's page may sign citizens in; set it, or cabinet.origins")
 	}
 	if c.Journal.AcceptLoss {

@@ -51,20 +51,28 @@ func TestDangerousSettings(t *testing.T) {
 		{"doors on every address, written short", func(_ *lab, c *Config) { c.Listen = ":8443" }, "listen", false, "without TLS"},
 		{"a door that is no address", func(_ *lab, c *Config) { c.Listen = "8443" }, "listen", true, "host:port"},
 		{"admin on every address", func(_ *lab, c *Config) { c.Admin = "[::]:9090" }, "admin", false, "127.0.0.1"},
-		{"the console on every address without TLS", func(_ *lab, c *Config) { c.Console.Listen = "10.0.0.1:9443" }, "console.listen", false, "console.tls"},
+		{"the console on every address without TLS", func(_ *lab, c *Config) { c.Console.Listen = "10.0.0.1:9443" }, "console.listen", false,
+			"console.tls"},
 		{"base_url without TLS", func(_ *lab, c *Config) { c.BaseURL = "http://gateway.example.kz" }, "base_url", false, "https://"},
 		{"base_url is a script", func(_ *lab, c *Config) { c.BaseURL = "javascript:alert(1)" }, "base_url", true, "https://host"},
-		{"portal_url is a script", func(_ *lab, c *Config) { c.Cabinet.PortalURL = "javascript:alert(1)" }, "cabinet.portal_url", true, "https://host"},
-		{"a provider without TLS", func(_ *lab, c *Config) { c.Providers[0].URL = "http://petropavl.example.kz/" }, "providers[0].url", false, "token"},
-		{"a provider over FTP", func(_ *lab, c *Config) { c.Providers[1].URL = "ftp://taraz.example.kz/" }, "providers[1].url", true, "https://host"},
+		{"portal_url is a script", func(_ *lab, c *Config) { c.Cabinet.PortalURL = "javascript:alert(1)" }, "cabinet.portal_url", true,
+			"https://host"},
+		{"a provider without TLS", func(_ *lab, c *Config) { c.Providers[0].URL = "http://petropavl.example.kz/" }, "providers[0].url", false,
+			"token"},
+		{"a provider over FTP", func(_ *lab, c *Config) { c.Providers[1].URL = "ftp://taraz.example.kz/" }, "providers[1].url", true,
+			"https://host"},
 		{"a provider at no address", func(_ *lab, c *Config) { c.Providers[0].URL = "petropavl" }, "providers[0].url", true, "https://host"},
-		{"a password in an address", func(_ *lab, c *Config) { c.Providers[0].URL = "https://me:secret@petropavl.example.kz/" }, "providers[0].url", true, "take it out"},
-		{"a register without TLS", func(_ *lab, c *Config) { c.Sources.GBDFL.URL = "http://shep.example.kz/" }, "sources.gbdfl.url", false, "personal records"},
-		{"notices without TLS", func(_ *lab, c *Config) { c.Portals[0].NotifyURL = "http://portal.example.kz/" }, "portals[0].notify_url", false, "decisions"},
+		{"a password in an address", func(_ *lab, c *Config) { c.Providers[0].URL = "https://me:secret@petropavl.example.kz/" },
+			"providers[0].url", true, "take it out"},
+		{"a register without TLS", func(_ *lab, c *Config) { c.Sources.GBDFL.URL = "http://shep.example.kz/" }, "sources.gbdfl.url", false,
+			"personal records"},
+		{"notices without TLS", func(_ *lab, c *Config) { c.Portals[0].NotifyURL = "http://portal.example.kz/" }, "portals[0].notify_url",
+			false, "decisions"},
 		{"an identity provider without TLS", func(_ *lab, c *Config) {
 			c.Console.BaseURL, c.Console.OIDC = "https://console.example.kz", &OIDC{Issuer: "http://id.example.kz", ClientID: "console"}
 		}, "console.oidc.issuer", false, "tokens"},
-		{"a responder over FTP", func(_ *lab, c *Config) { c.Revocation[1].OCSP[0] = "ftp://ocsp.example.kz" }, "revocation[1].ocsp[0]", true, "https://host"},
+		{"a responder over FTP", func(_ *lab, c *Config) { c.Revocation[1].OCSP[0] = "ftp://ocsp.example.kz" }, "revocation[1].ocsp[0]", true,
+			"https://host"},
 		{"a token of white space", func(l *lab, c *Config) {
 			c.Portals[0].TokenFile = write(l, "white", strings.Repeat(" ", 16), 0o600)
 		}, "portals[0].token_file", true, "openssl rand"},
@@ -74,8 +82,10 @@ func TestDangerousSettings(t *testing.T) {
 		{"a token of four letters", func(l *lab, c *Config) {
 			c.Portals[0].TokenFile = write(l, "abcd", strings.Repeat("abcd", 8), 0o600)
 		}, "portals[0].token_file", false, "openssl rand"},
-		{"an index secret of zeros", func(l *lab, c *Config) { c.Secret = write(l, "zeros", strings.Repeat("0", 64), 0o600) }, "secret", true, "openssl rand"},
-		{"one token for two providers", func(_ *lab, c *Config) { c.Providers[1].TokenFile = c.Providers[0].TokenFile }, "providers[1].token_file", true, "pass for the other"},
+		{"an index secret of zeros", func(l *lab, c *Config) { c.Secret = write(l, "zeros", strings.Repeat("0", 64), 0o600) }, "secret", true,
+			"openssl rand"},
+		{"one token for two providers", func(_ *lab, c *Config) { c.Providers[1].TokenFile = c.Providers[0].TokenFile },
+			"providers[1].token_file", true, "pass for the other"},
 		{"one token for a portal and a provider", func(l *lab, c *Config) {
 			c.Providers[2].CallbackTokenFile = write(l, "copy", l.token+"\n", 0o600)
 		}, "providers[2].callback_token_file", true, "pass for the other"},
@@ -94,19 +104,23 @@ func TestDangerousSettings(t *testing.T) {
 		}, "trust[0].certificate", false, "chmod g-w"},
 		{"a negative limit", func(_ *lab, c *Config) { c.Limits.InFlight = -1 }, "limits.in_flight", true, "below zero"},
 		{"a negative share", func(_ *lab, c *Config) { c.Portals[0].Concurrent = -4 }, "portals[0].concurrent", true, "below zero"},
-		{"a negative number of attempts", func(_ *lab, c *Config) { c.Providers[0].Retry.Attempts = -1 }, "providers[0].retry.attempts", true, "below zero"},
+		{"a negative number of attempts", func(_ *lab, c *Config) { c.Providers[0].Retry.Attempts = -1 }, "providers[0].retry.attempts", true,
+			"below zero"},
 		{"the published TEST root", func(*lab, *Config) {}, "trust[0].certificate", false, "everybody can sign"},
 		{"check digits that are not looked at", func(_ *lab, c *Config) { c.Trust[1].Test = true }, "trust[1].test", false, "check digits"},
 		{"a token in the place of an operator's sign-in", func(*lab, *Config) {}, "console.operators[0].test_token_file", false, "for tests"},
-		{"a replay's clock", func(_ *lab, c *Config) { c.Clock = &ClockConfig{Replay: true, At: "2026-11-23T05:00:00Z"} }, "clock.replay", false, "revoked"},
+		{"a replay's clock", func(_ *lab, c *Config) { c.Clock = &ClockConfig{Replay: true, At: "2026-11-23T05:00:00Z"} }, "clock.replay",
+			false, "revoked"},
 		{"Redis without TLS", func(_ *lab, c *Config) {
 			c.Journal.Redis, c.Attachments = Addresses{"redis://:secret@redis.example.kz:6379/0"}, "attachments"
 		}, "journal.redis", false, "rediss://"},
 		{"Redis without a password", func(_ *lab, c *Config) {
 			c.Journal.Redis, c.Attachments = Addresses{"rediss://redis.example.kz:6379/0"}, "attachments"
 		}, "journal.redis", false, "password"},
-		{"shared evidence at no address", func(_ *lab, c *Config) { c.SharedEvidence = "redis.example.kz" }, "shared_evidence", true, "redis://host"},
-		{"a cabinet that nobody can enter", func(_ *lab, c *Config) { c.Cabinet.PortalURL = "" }, "cabinet.portal_url", false, "sign citizens in"},
+		{"shared evidence at no address", func(_ *lab, c *Config) { c.SharedEvidence = "redis.example.kz" }, "shared_evidence", true,
+			"redis://host"},
+		{"a cabinet that nobody can enter", func(_ *lab, c *Config) { c.Cabinet.PortalURL = "" }, "cabinet.portal_url", false,
+			"sign citizens in"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,7 +140,8 @@ func TestDangerousSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			word := indices.ReplaceAllString(tt.setting[strings.LastIndexByte(tt.setting, '.')+1:], "")
-			if line := strings.Split(string(raw), "\n")[found[i].line-1]; !strings.Contains(line, word) && !strings.Contains(tt.setting, "ocsp") && tt.setting != "cabinet.portal_url" {
+			if line := strings.Split(string(raw), "\n")[found[i].line-1]; !strings.Contains(line, word) && !strings.Contains(tt.setting, "ocsp") &&
+				tt.setting != "cabinet.portal_url" {
 				t.Errorf("line %d is %q, not that of %s", found[i].line, line, tt.setting)
 			}
 			// The start and the check agree, and name the line.
@@ -198,7 +213,8 @@ func TestConfigCheckTellsAllFaultsAtOnce(t *testing.T) {
 // reload a setting that is refused changes nothing.
 func TestServeTellsOfDangers(t *testing.T) {
 	l, logs := newTestLab(t, monday, nil)
-	if n := l.sample(t, "egov_gateway_config_warnings"); n < 3 || !strings.Contains(logs.String(), `"msg":"a dangerous setting","setting":"trust[0].certificate","line":`) {
+	if n := l.sample(t, "egov_gateway_config_warnings"); n < 3 ||
+		!strings.Contains(logs.String(), `"msg":"a dangerous setting","setting":"trust[0].certificate","line":`) {
 		t.Errorf("%v warnings", n)
 	}
 	before := l.sample(t, "egov_gateway_config_warnings")
@@ -218,7 +234,8 @@ func TestServeTellsOfDangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	if code := run([]string{"serve", "--strict", "--config", l.config}, &out, &errs); code == 0 || !strings.Contains(errs.String(), "trust[0].certificate") {
+	if code := run([]string{"serve", "--strict", "--config", l.config}, &out, &errs); code == 0 ||
+		!strings.Contains(errs.String(), "trust[0].certificate") {
 		t.Errorf("serve --strict: %d %s", code, &errs)
 	}
 }
@@ -257,7 +274,8 @@ func TestEveryAddressIsLookedAt(t *testing.T) {
 	}
 	for v := range settingsOf(reflect.TypeFor[Config](), "") {
 		word := v[strings.LastIndexByte(v, '.')+1:]
-		if (strings.HasSuffix(word, "url") || strings.HasPrefix(word, "ocsp") || strings.HasSuffix(word, "crl") || strings.HasPrefix(word, "origins") || word == "issuer" || word == "endpoint") &&
+		if (strings.HasSuffix(word, "url") || strings.HasPrefix(word, "ocsp") || strings.HasSuffix(word, "crl") ||
+			strings.HasPrefix(word, "origins") || word == "issuer" || word == "endpoint") &&
 			!slices.Contains(known, v) && !slices.Contains(known, v+"[]") {
 			t.Errorf("the setting %s looks like an address, and nothing says what it may be", v)
 		}

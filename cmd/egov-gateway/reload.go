@@ -61,12 +61,14 @@ func newReloader(b *builder, current *livePlan) *reloader {
 	b.m.gauge("config_hash", "Digest of the configuration in use, without addresses and directories of the instance: equal for equal ones.",
 		func() float64 { return float64(r.hash.Load()) })
 	b.m.gauge("config_reload_ok", "0 after a configuration was refused, until one is taken.", func() float64 { return flag(!r.failed.Load()) })
-	b.m.gauge("config_restart_needed", "1 while a changed setting waits for a restart.", func() float64 { return flag(len(*r.waiting.Load()) > 0) })
-	b.m.gauge("config_overlapping", "Tokens, passwords, keys and certificates that were replaced and are still good for a while.", func() float64 {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return float64(len(r.formers))
-	})
+	b.m.gauge("config_restart_needed", "1 while a changed setting waits for a restart.",
+		func() float64 { return flag(len(*r.waiting.Load()) > 0) })
+	b.m.gauge("config_overlapping", "Tokens, passwords, keys and certificates that were replaced and are still good for a while.",
+		func() float64 {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return float64(len(r.formers))
+		})
 	b.m.gauge("config_warnings", "Settings that are dangerous outside a laboratory; the log names them, and so does config check.",
 		func() float64 { return float64(b.warned.Load()) })
 	b.m.reg.MustRegister(waitingCollector{r, prometheus.NewDesc("egov_gateway_config_setting_waits",
@@ -230,7 +232,8 @@ func (r *reloader) reload() (waiting []string, err error) {
 	if err := refusals(dangers, c.strict); err != nil {
 		return nil, err
 	}
-	next := &builder{c: r.b.c.asRunning(c), now: r.b.now, log: r.b.log, m: r.b.m, watch: r.b.watch, forms: r.b.forms, texts: r.b.texts, key: r.b.key, store: r.b.store,
+	next := &builder{c: r.b.c.asRunning(c), now: r.b.now, log: r.b.log, m: r.b.m, watch: r.b.watch, forms: r.b.forms, texts: r.b.texts,
+		key: r.b.key, store: r.b.store,
 		before: r.b.made, made: map[string]party{}}
 	known, err := issuers(c)
 	if err != nil {
@@ -322,7 +325,8 @@ func (r *reloader) overlap(late []former) {
 			first = f.until
 		}
 	}
-	r.b.log.Info("replaced credentials are still good for a while", "credentials", told(credentialsOf(late)), "first_ends", first.UTC().Format(time.RFC3339))
+	r.b.log.Info("replaced credentials are still good for a while", "credentials", told(credentialsOf(late)), "first_ends",
+		first.UTC().Format(time.RFC3339))
 	r.ends = time.AfterFunc(first.Sub(r.now()), r.endOverlap)
 }
 
@@ -394,7 +398,8 @@ func (r *reloader) take() {
 	case err != nil:
 		r.b.log.Error("the configuration was not reloaded; everything stays as it was", "error", err)
 	case len(waiting) > 0:
-		r.b.log.Warn("trust, revocation and credentials were reloaded; the rest waits for a restart", "generation", r.generation.Load(), "settings", strings.Join(waiting, ", "))
+		r.b.log.Warn("trust, revocation and credentials were reloaded; the rest waits for a restart", "generation", r.generation.Load(),
+			"settings", strings.Join(waiting, ", "))
 	default:
 		r.b.log.Info("trust, revocation and credentials were reloaded", "generation", r.generation.Load())
 	}

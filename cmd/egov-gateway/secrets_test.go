@@ -82,7 +82,8 @@ func (b *bystander) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	base := "http://" + r.Host
 	switch {
 	case r.URL.Path == "/idp/.well-known/openid-configuration":
-		json.NewEncoder(w).Encode(map[string]string{"issuer": base + "/idp", "authorization_endpoint": base + "/idp/auth", "token_endpoint": base + "/idp/token", "jwks_uri": base + "/idp/keys"})
+		json.NewEncoder(w).Encode(map[string]string{"issuer": base + "/idp", "authorization_endpoint": base + "/idp/auth",
+			"token_endpoint": base + "/idp/token", "jwks_uri": base + "/idp/keys"})
 	case strings.HasPrefix(r.URL.Path, "/signed/"):
 		resp, err := http.Post(b.l.sim+"/shep/"+strings.TrimPrefix(r.URL.Path, "/signed/"), "text/xml; charset=utf-8", bytes.NewReader(raw))
 		if err != nil {
@@ -128,8 +129,9 @@ type changing struct {
 }
 
 // sources are the registers with a record that each holds.
-var sources = map[string]gateway.RecordKind{"gbdfl": gateway.RecordIdentity, "gbdrn": gateway.RecordProperty, "social_payments": gateway.RecordSocialPayments,
-	"income": gateway.RecordIncome, "alimony": gateway.RecordAlimony, "employment": gateway.RecordUnemployment}
+var sources = map[string]gateway.RecordKind{"gbdfl": gateway.RecordIdentity, "gbdrn": gateway.RecordProperty,
+	"social_payments": gateway.RecordSocialPayments,
+	"income":          gateway.RecordIncome, "alimony": gateway.RecordAlimony, "employment": gateway.RecordUnemployment}
 
 func newChanging(t *testing.T, change ...func(*changing, *Config)) *changing {
 	t.Helper()
@@ -152,14 +154,17 @@ func newChanging(t *testing.T, change ...func(*changing, *Config)) *changing {
 				q.URL, q.TokenFile, q.CallbackTokenFile = w.address+"/taraz", w.file("out.token", secret()), w.file("in.token", secret())
 			}
 		}
-		for name, s := range map[string]*Source{"gbdfl": c.Sources.GBDFL, "gbdrn": c.Sources.GBDRN, "social_payments": c.Sources.SocialPayments, "income": c.Sources.Income,
+		for name, s := range map[string]*Source{"gbdfl": c.Sources.GBDFL, "gbdrn": c.Sources.GBDRN, "social_payments": c.Sources.SocialPayments,
+			"income":  c.Sources.Income,
 			"alimony": c.Sources.Alimony, "employment": c.Sources.Employment} {
 			s.URL, s.PasswordFile = w.address+"/signed/"+strings.ReplaceAll(name, "_", ""), w.file(name+".password", secret())
 			s.Certificates = []string{w.file(name+".crt", w.pem("system-state"))}
 		}
-		c.SHEP.Participants = append(c.SHEP.Participants, Participant{Name: "pushed.kz", SenderID: "PUSHED", PasswordFile: w.file("pushed.password", secret()), Services: labServices(),
+		c.SHEP.Participants = append(c.SHEP.Participants, Participant{Name: "pushed.kz", SenderID: "PUSHED",
+			PasswordFile: w.file("pushed.password", secret()), Services: labServices(),
 			PushURL: w.address + "/push", PushPasswordFile: w.file("push.password", secret())})
-		c.Regions = []Region{{Shard: "zhambyl", URL: w.address + "/region", SenderID: "ZHAMBYL", Certificates: []string{w.file("region.crt", w.pem("system-state"))}, Services: labServices()}}
+		c.Regions = []Region{{Shard: "zhambyl", URL: w.address + "/region", SenderID: "ZHAMBYL",
+			Certificates: []string{w.file("region.crt", w.pem("system-state"))}, Services: labServices()}}
 		for i := range c.Providers {
 			if c.Providers[i].ID == "kordaj" {
 				c.Providers[i] = Provider{ID: "kordaj", BIN: c.Providers[i].BIN, Region: "zhambyl"}
@@ -248,7 +253,8 @@ func (w *changing) waits(setting string, change func()) {
 	if !strings.Contains(w.logs.String(), `"settings":"`+setting+`"`) {
 		w.t.Errorf("the log does not name %s", setting)
 	}
-	if w.sample(w.t, `egov_gateway_config_setting_waits{setting="`+setting+`"}`) != 1 || w.sample(w.t, "egov_gateway_config_restart_needed") != 1 {
+	if w.sample(w.t, `egov_gateway_config_setting_waits{setting="`+setting+`"}`) != 1 ||
+		w.sample(w.t, "egov_gateway_config_restart_needed") != 1 {
 		w.t.Errorf("the metrics do not name %s", setting)
 	}
 	if _, _, body := get(w.t, w.admin+"/readyz"); !strings.Contains(string(body), "waits for a restart: "+setting) {
@@ -347,7 +353,8 @@ func (w *changing) fact(name string) gateway.Fact {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return w.svc.reloader.b.parts.enricher.Fetch(w.t.Context(), "request", "consent", gateway.RecordKinds, []enrich.Question{{Kind: sources[name], Person: "applicant", Subject: iin}})[0]
+	return w.svc.reloader.b.parts.enricher.Fetch(w.t.Context(), "request", "consent", gateway.RecordKinds,
+		[]enrich.Question{{Kind: sources[name], Person: "applicant", Subject: iin}})[0]
 }
 
 // citizen is a token by a portal's key.
@@ -405,7 +412,8 @@ var plainRows = map[string]func(w *changing){
 	},
 	"key": func(w *changing) {
 		signer := func() string {
-			resp, err := http.Post(w.base+"/shep/sync", "text/xml", strings.NewReader(string(w.envelope(w.t, "system-portal", &shep.MessagesQuery{ServiceID: housing, Sender: shep.Sender{ID: "BANK"}}))))
+			resp, err := http.Post(w.base+"/shep/sync", "text/xml", strings.NewReader(string(w.envelope(w.t, "system-portal",
+				&shep.MessagesQuery{ServiceID: housing, Sender: shep.Sender{ID: "BANK"}}))))
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -415,7 +423,8 @@ var plainRows = map[string]func(w *changing){
 			return string(receipt)
 		}
 		holds := func(doc, id string) bool {
-			return strings.Contains(strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(doc), base64.StdEncoding.EncodeToString(w.pki.Must(id).DER))
+			return strings.Contains(strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(doc),
+				base64.StdEncoding.EncodeToString(w.pki.Must(id).DER))
 		}
 		if !holds(signer(), "system-gateway") {
 			w.t.Error("the receipt is not signed by the gateway's key")
@@ -463,7 +472,8 @@ var plainRows = map[string]func(w *changing){
 		id := w.mustAccept(w.t, w.draft("citizen-01", petropavl), "citizen-01").ID
 		jar, _ := cookiejar.New(nil)
 		c := &http.Client{Jar: jar}
-		if resp, err := c.PostForm(w.base+"/cabinet/session", url.Values{"token": {w.citizen(w.portalKey)}}); err != nil || resp.StatusCode != http.StatusOK {
+		if resp, err := c.PostForm(w.base+"/cabinet/session", url.Values{"token": {w.citizen(w.portalKey)}}); err != nil ||
+			resp.StatusCode != http.StatusOK {
 			w.t.Fatalf("%v %v", resp, err)
 		}
 		open := w.stream(c, w.base+"/cabinet/requests/"+string(id)+"/live")
@@ -498,7 +508,8 @@ var plainRows = map[string]func(w *changing){
 		next := secret()
 		old := w.replace("in.token", next)
 		by := func(token string) int {
-			return w.do(http.MethodPost, w.base+"/v1/providers/taraz/results", []byte("<result/>"), "Content-Type", "application/xml", "Authorization", "Bearer "+token)
+			return w.do(http.MethodPost, w.base+"/v1/providers/taraz/results", []byte("<result/>"), "Content-Type", "application/xml",
+				"Authorization", "Bearer "+token)
 		}
 		if refused, taken := by(old), by(next); refused != http.StatusUnauthorized || taken == http.StatusUnauthorized {
 			w.t.Errorf("the old one is answered %d, the new one %d", refused, taken)
@@ -683,7 +694,8 @@ func tlsRows(web webPKI, held map[string][2]string) map[string]func(*changing) {
 			}
 			w.replace("portal.crt", cert)
 			held["portal.crt"] = [2]string{cert, key}
-			w.turned(w.statusOf(before, portal(w)), w.statusOf(w.browserWith(cert, key, web.roots), portal(w)), http.StatusUnauthorized, http.StatusNotFound)
+			w.turned(w.statusOf(before, portal(w)), w.statusOf(w.browserWith(cert, key, web.roots), portal(w)), http.StatusUnauthorized,
+				http.StatusNotFound)
 		},
 		"console.operators[].client_certificate": func(w *changing) {
 			cert, key := web.issue("operator's next", true)
@@ -695,7 +707,8 @@ func tlsRows(web webPKI, held map[string][2]string) map[string]func(*changing) {
 			w.replace("operator.crt", cert)
 			held["operator.crt"] = [2]string{cert, key}
 			w.ends("the operator's stream", open)
-			w.turned(w.statusOf(before, operator(w)), w.statusOf(w.browserWith(cert, key, web.roots), operator(w)), http.StatusSeeOther, http.StatusOK)
+			w.turned(w.statusOf(before, operator(w)), w.statusOf(w.browserWith(cert, key, web.roots), operator(w)), http.StatusSeeOther,
+				http.StatusOK)
 		},
 	}
 	for _, one := range []string{"certificate", "key"} { // a pair is replaced as one
@@ -713,7 +726,8 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 	sourceRows(plainRows)
 	w := newChanging(t, func(w *changing, c *Config) {
 		key := func(id string) string { e := w.pki.Must(id); return string(e.KeyPEM) + string(e.CertificatePEM) }
-		c.Synthetic = &Synthetic{Key: w.file("walker.pem", key("citizen-05")), ProviderKey: w.file("walker-provider.pem", key("provider-sko-head")), Every: Duration(time.Hour)}
+		c.Synthetic = &Synthetic{Key: w.file("walker.pem", key("citizen-05")),
+			ProviderKey: w.file("walker-provider.pem", key("provider-sko-head")), Every: Duration(time.Hour)}
 	})
 	waitRow := func(file, id string) func(w *changing) {
 		return func(w *changing) {
@@ -722,7 +736,8 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 			w.restored(file, old)
 		}
 	}
-	plainRows["synthetic.key"], plainRows["synthetic.provider_key"] = waitRow("walker.pem", "citizen-06"), waitRow("walker-provider.pem", "provider-zhambyl-head")
+	plainRows["synthetic.key"], plainRows["synthetic.provider_key"] = waitRow("walker.pem", "citizen-06"), waitRow("walker-provider.pem",
+		"provider-zhambyl-head")
 	web, held := newWebPKI(t), map[string][2]string{}
 	secure := tlsRows(web, held)
 	seen := map[string]bool{"journal.password_file": true} // TestAReplacedPasswordOfRedis
@@ -822,7 +837,8 @@ func TestARemovedOperatorIsOutAtOnce(t *testing.T) {
 	}
 	open := w.stream(c, w.lab.console+"live?of=")
 	viewer := w.browserWith("", "", web.roots)
-	if resp, err := viewer.PostForm(w.lab.console+"session", url.Values{"token": {w.viewer}}); err != nil || resp.StatusCode != http.StatusSeeOther {
+	if resp, err := viewer.PostForm(w.lab.console+"session", url.Values{"token": {w.viewer}}); err != nil ||
+		resp.StatusCode != http.StatusSeeOther {
 		t.Fatalf("%v %v", resp, err)
 	}
 	w.mustReconfigure(t, func(c *Config) { c.Console.Operators = c.Console.Operators[1:] })
@@ -850,7 +866,8 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	overlap := func(d time.Duration) { w.mustReconfigure(t, func(c *Config) { c.Credentials.Overlap = Duration(d) }) }
 	overlap(time.Hour)
 	provider := func(token string) int {
-		return w.do(http.MethodPost, w.base+"/v1/providers/taraz/results", []byte("<result/>"), "Content-Type", "application/xml", "Authorization", "Bearer "+token)
+		return w.do(http.MethodPost, w.base+"/v1/providers/taraz/results", []byte("<result/>"), "Content-Type", "application/xml",
+			"Authorization", "Bearer "+token)
 	}
 	_, nextKey, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -859,7 +876,8 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	cabinet := func(key ed25519.PrivateKey) int {
 		return w.do(http.MethodGet, w.base+"/cabinet/api/requests", nil, "Authorization", "Bearer "+w.citizen(key))
 	}
-	tokens, callbacks, passwords := []string{w.content("portal.token"), secret()}, []string{w.content("in.token"), secret()}, []string{w.content("shep.password"), secret()}
+	tokens, callbacks, passwords := []string{w.content("portal.token"), secret()}, []string{w.content("in.token"),
+		secret()}, []string{w.content("shep.password"), secret()}
 	certs := []string{"system-portal", "gost-system-gateway"}
 	keys := []ed25519.PrivateKey{w.portalKey, nextKey}
 	w.file("in.token", callbacks[1])
@@ -868,7 +886,8 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	w.file("portal.pem", publicPEM(t, nextKey))
 	w.replace("portal.token", tokens[1])
 	good := func(i int) []bool {
-		return []bool{w.byToken(tokens[i]) == http.StatusNotFound, provider(callbacks[i]) != http.StatusUnauthorized, w.believes("", shep.Sender{ID: "EGOV", Password: passwords[i]}) == "",
+		return []bool{w.byToken(tokens[i]) == http.StatusNotFound, provider(callbacks[i]) != http.StatusUnauthorized,
+			w.believes("", shep.Sender{ID: "EGOV", Password: passwords[i]}) == "",
 			w.believes(certs[i], shep.Sender{ID: "BANK"}) == "", cabinet(keys[i]) == http.StatusOK}
 	}
 	all, none := []bool{true, true, true, true, true}, make([]bool, 5)

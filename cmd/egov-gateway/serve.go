@@ -103,7 +103,8 @@ func (k *configCheckCmd) Run(out streams) error {
 	if err := errors.Join(c.check(), refusals(found, k.Strict)); err != nil { // all of it at once
 		return fmt.Errorf("configuration %s: %w", k.File, err)
 	}
-	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now), made: map[string]party{}, parts: new(parts)}
+	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now),
+		made: map[string]party{}, parts: new(parts)}
 	for _, step := range []func() error{c.readAll, b.words, b.pki,
 		func() error { _, err := b.shards(); return err },
 		func() error { _, err := b.walker(); return err },

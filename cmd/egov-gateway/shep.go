@@ -123,7 +123,8 @@ func (b *builder) participants() ([]channel.Participant, error) {
 				Participant Participant
 				Sender      string
 			}{p, s.SenderID}, func() (*shep.AsyncClient, error) {
-				return b.asyncClient(p.Name, p.PushURL, shep.Sender{ID: s.SenderID, Password: password}, q.Certificates, p.PushTimeout, gateway.PortalUnavailable)
+				sender := shep.Sender{ID: s.SenderID, Password: password}
+				return b.asyncClient(p.Name, p.PushURL, sender, q.Certificates, p.PushTimeout, gateway.PortalUnavailable)
 			}); err != nil {
 				return nil, fmt.Errorf("%s: %w", at, err)
 			}

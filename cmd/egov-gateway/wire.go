@@ -113,7 +113,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if clock == nil {
 		now = time.Now
 	}
-	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now), made: map[string]party{}, parts: new(parts)}
+	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now),
+		made: map[string]party{}, parts: new(parts)}
 	b.taken.Store(c)
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -474,8 +475,10 @@ func (b *builder) providers() (all []dispatch.Provider, err error) {
 		}
 		b.m.setRole(p.ID, roleProvider)
 		// A new token alone keeps the client, and with it whether the provider is spared just now.
-		client, err := keep(b, "provider/"+p.ID, struct{ URL, Timeout string }{p.URL, time.Duration(p.Timeout).String()}, func() (*upstream.Client, error) {
-			return upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
+		whose := struct{ URL, Timeout string }{p.URL, time.Duration(p.Timeout).String()}
+		client, err := keep(b, "provider/"+p.ID, whose, func() (*upstream.Client, error) {
+			return upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), Observe: b.called,
+				Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}})
 		})
 		if err != nil {
 			return nil, err

@@ -66,7 +66,8 @@ func newDoorstep(t *testing.T, change func(*cabinet.Config)) *doorstep {
 		t.Fatal(err)
 	}
 	d.key = key
-	c := cabinet.Config{Portals: cabinet.Keys{"egov.kz": {pub}}, Journal: s, Forms: forms, Texts: texts, Secret: secret, Now: d.now, PortalURL: "https://egov.kz/sign-in",
+	c := cabinet.Config{Portals: cabinet.Keys{"egov.kz": {pub}}, Journal: s, Forms: forms, Texts: texts, Secret: secret, Now: d.now,
+		PortalURL: "https://egov.kz/sign-in",
 		Problem: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, string(gateway.ReasonOf(err)), http.StatusTeapot)
 		}}
@@ -83,8 +84,10 @@ func newDoorstep(t *testing.T, change func(*cabinet.Config)) *doorstep {
 
 func (d *doorstep) token(id string) string {
 	d.t.Helper()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: citizen, RegisteredClaims: jwt.RegisteredClaims{ID: id, Issuer: "egov.kz",
-		Audience: jwt.ClaimStrings{cabinet.Audience}, IssuedAt: jwt.NewNumericDate(d.now()), ExpiresAt: jwt.NewNumericDate(d.now().Add(10 * time.Minute))}}).SignedString(d.key)
+	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: citizen,
+		RegisteredClaims: jwt.RegisteredClaims{ID: id, Issuer: "egov.kz",
+			Audience: jwt.ClaimStrings{cabinet.Audience}, IssuedAt: jwt.NewNumericDate(d.now()),
+			ExpiresAt: jwt.NewNumericDate(d.now().Add(10 * time.Minute))}}).SignedString(d.key)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -127,7 +130,8 @@ func (d *doorstep) page(cookie *http.Cookie) int {
 }
 
 func (d *doorstep) api(token string) int {
-	return d.answer(httptest.NewRequest(http.MethodGet, "https://gateway.example.kz/cabinet/api/requests", nil), nil, "Authorization", "Bearer "+token).StatusCode
+	return d.answer(httptest.NewRequest(http.MethodGet, "https://gateway.example.kz/cabinet/api/requests", nil), nil, "Authorization",
+		"Bearer "+token).StatusCode
 }
 
 // F11: a portal's token enters once. The browser keeps nothing of it, and after sign-out what it kept
@@ -227,7 +231,8 @@ func TestTheCookieBelongsToTheHost(t *testing.T) {
 	for secure, want := range map[bool]string{true: "__Host-cabinet", false: "cabinet"} {
 		d := newDoorstep(t, func(c *cabinet.Config) { c.SecureCookie = secure })
 		_, cookie := d.enter(d.token("1"))
-		if cookie == nil || cookie.Name != want || cookie.Secure != secure || !cookie.HttpOnly || cookie.Domain != "" || secure && cookie.Path != "/" ||
+		if cookie == nil || cookie.Name != want || cookie.Secure != secure || !cookie.HttpOnly || cookie.Domain != "" || secure &&
+			cookie.Path != "/" ||
 			cookie.SameSite != http.SameSiteLaxMode {
 			t.Errorf("over https %v: %v", secure, cookie)
 			continue
