@@ -38,15 +38,17 @@ gateway/upstream: gateway gateway/tracing
 gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
 gateway/journal/journaltest: gateway gateway/journal
-gateway/journal/sqlitejournal: gateway gateway/journal
-gateway/journal/redisjournal: gateway gateway/journal
+gateway/journal/sqlitejournal: gateway gateway/journal gateway/private
+gateway/journal/redisjournal: gateway gateway/journal gateway/private
 # A disk that forgets, for tests.
 gateway/journal/powerloss:
-gateway/attachment: gateway
+gateway/attachment: gateway gateway/private
 gateway/enrich: gateway
 gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
 gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
+# Modes of files.
+gateway/private:
 gateway/browser: gateway gateway/message
 gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport

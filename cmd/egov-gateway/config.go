@@ -41,18 +41,18 @@ type Config struct {
 	Attachments string `yaml:"attachments"`
 	// Schemas is a folder whose passports, calendar, texts and form schemas take the place of
 	// those inside the program; "" means those.
-	Schemas string `yaml:"schemas"`
+	Schemas string `yaml:"schemas" file:"folder"`
 	// Shards that this instance works; empty means all that have a passport.
 	Shards []string `yaml:"shards"`
 	// Secret is a file with at least 32 bytes that key the journal's index of citizens. Losing
 	// it empties every cabinet.
-	Secret string `yaml:"secret"`
+	Secret string `yaml:"secret" file:"secret"`
 	// Key is a PEM file: the gateway's private key and certificate (an information system's).
-	Key   string   `yaml:"key"`
+	Key   string   `yaml:"key" file:"key"`
 	TLS   *TLS     `yaml:"tls"`
 	Trust []Anchor `yaml:"trust"`
 	// Intermediates are certificates of issuing CAs (PEM or DER files).
-	Intermediates []string `yaml:"intermediates"`
+	Intermediates []string `yaml:"intermediates" file:"public"`
 	Revocation    []Issuer `yaml:"revocation"`
 	// SharedEvidence is redis://host:port/db, where the gateways of a shard share signed answers and
 	// lists; "" means that each asks for itself. Nothing there is trusted.
@@ -63,19 +63,22 @@ type Config struct {
 	SHEP           *SHEP      `yaml:"shep"`
 	Sources        Sources    `yaml:"sources"`
 	// Outgoing is how systems are called by https, but for those that have settings of their own.
-	Outgoing  *ClientTLS    `yaml:"outgoing"`
-	Pipeline  Pipeline      `yaml:"pipeline"`
-	Cabinet   CabinetConfig `yaml:"cabinet"`
-	Console   *Console      `yaml:"console"`
-	Limits    Limits        `yaml:"limits"`
-	Audit     Audit         `yaml:"audit"`
-	Synthetic *Synthetic    `yaml:"synthetic"`
-	Tracing   *Tracing      `yaml:"tracing"`
+	Outgoing    *ClientTLS    `yaml:"outgoing"`
+	Pipeline    Pipeline      `yaml:"pipeline"`
+	Cabinet     CabinetConfig `yaml:"cabinet"`
+	Credentials Credentials   `yaml:"credentials"`
+	Console     *Console      `yaml:"console"`
+	Limits      Limits        `yaml:"limits"`
+	Audit       Audit         `yaml:"audit"`
+	Synthetic   *Synthetic    `yaml:"synthetic"`
+	Tracing     *Tracing      `yaml:"tracing"`
 	// Clock shifts the clock for replays; absent in production.
 	Clock *ClockConfig `yaml:"clock"`
 	Log   string       `yaml:"log"` // debug, info, warn, error; "" means info
 
 	dir, file string
+	seen      *digests
+	strict    bool // warnings refuse
 	// tokenNow judges the age of citizens' tokens where the gateway's own clock is moved by hand:
 	// in demonstrations. nil means the gateway's.
 	tokenNow func() time.Time
@@ -86,22 +89,22 @@ type Config struct {
 
 // TLS of the doors.
 type TLS struct {
-	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
+	Certificate string `yaml:"certificate" file:"public"`
+	Key         string `yaml:"key" file:"key"`
 	// ClientCA lets portals show a client certificate issued by it.
-	ClientCA string `yaml:"client_ca"`
+	ClientCA string `yaml:"client_ca" file:"public"`
 }
 
 // Anchor is a trusted root.
 type Anchor struct {
-	Certificate string `yaml:"certificate"`
+	Certificate string `yaml:"certificate" file:"public"`
 	// Test relaxes the check digit of IINs for certificates under this root. Never in production.
 	Test bool `yaml:"test"`
 }
 
 // Issuer is a CA and where its revocation evidence is found.
 type Issuer struct {
-	Certificate string   `yaml:"certificate"`
+	Certificate string   `yaml:"certificate" file:"public"`
 	OCSP        []string `yaml:"ocsp"`
 	CRL         string   `yaml:"crl"`
 	DeltaCRL    string   `yaml:"delta_crl"`
@@ -113,12 +116,12 @@ type Issuer struct {
 // Portal is a client of the REST door. Token or ClientCertificate is needed.
 type Portal struct {
 	Name              string `yaml:"name"`
-	TokenFile         string `yaml:"token_file"`
-	ClientCertificate string `yaml:"client_certificate"`
+	TokenFile         string `yaml:"token_file" file:"secret"`
+	ClientCertificate string `yaml:"client_certificate" file:"public"`
 	// CabinetKey is a PEM file with the Ed25519 public key by which the portal signs citizens' tokens.
-	CabinetKey      string `yaml:"cabinet_key"`
+	CabinetKey      string `yaml:"cabinet_key" file:"public"`
 	NotifyURL       string `yaml:"notify_url"`
-	NotifyTokenFile string `yaml:"notify_token_file"`
+	NotifyTokenFile string `yaml:"notify_token_file" file:"secret"`
 	// Concurrent bounds the portal's requests worked on at once, beyond which it is answered 429;
 	// 0 leaves it all there is.
 	Concurrent int `yaml:"concurrent"`
@@ -130,9 +133,9 @@ type Provider struct {
 	URL string `yaml:"url"`
 	BIN string `yaml:"bin"`
 	// TokenFile holds the token by which the provider knows the gateway.
-	TokenFile string `yaml:"token_file"`
+	TokenFile string `yaml:"token_file" file:"secret"`
 	// CallbackTokenFile holds the token by which the gateway knows the provider.
-	CallbackTokenFile string `yaml:"callback_token_file"`
+	CallbackTokenFile string `yaml:"callback_token_file" file:"secret"`
 	// Region is the shard whose gateway reaches the provider; then only ID and BIN are needed, and
 	// Retry if the defaults do not do.
 	Region  string   `yaml:"region"`
@@ -166,12 +169,12 @@ type Source struct {
 	URL          string `yaml:"url"`
 	ServiceID    string `yaml:"service_id"`
 	SenderID     string `yaml:"sender_id"`
-	PasswordFile string `yaml:"password_file"`
+	PasswordFile string `yaml:"password_file" file:"secret"`
 	RouteID      string `yaml:"route_id"`
 	PublicKey    string `yaml:"public_key"` // gbdfl only
 	// Certificates are pinned: questions are signed with the gateway's key, and one of these must
 	// have signed the answer. Empty: neither is signed.
-	Certificates []string `yaml:"certificates"`
+	Certificates []string `yaml:"certificates" file:"public"`
 	Timeout      Duration `yaml:"timeout"`
 	// TLS takes the place of outgoing for this system.
 	TLS *ClientTLS `yaml:"tls"`
@@ -190,6 +193,15 @@ type Pipeline struct {
 type CabinetConfig struct {
 	// PortalURL is where citizens sign in.
 	PortalURL string `yaml:"portal_url"`
+	// Origins are further sites, like https://portal.example.kz, whose pages may sign citizens in and out.
+	Origins []string `yaml:"origins"`
+}
+
+// Credentials are the secrets and certificates by which others are known here.
+type Credentials struct {
+	// Overlap is how long one that was replaced is still good beside the new one. 0 means not at all. One
+	// that was taken out, and an operator's, is dead at once in any case.
+	Overlap Duration `yaml:"overlap"`
 }
 
 // Limits of the REST door, in bytes but for Concurrent.
@@ -231,15 +243,24 @@ func (d *Duration) UnmarshalYAML(b []byte) error {
 
 // LoadConfig reads a configuration file. Unknown fields are refused with their line.
 func LoadConfig(file string) (*Config, error) {
+	c, err := parseConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return c, nil
+}
+
+// parseConfig reads a configuration file whose settings may make no sense together.
+func parseConfig(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c := &Config{dir: filepath.Dir(file), file: file}
+	c := &Config{dir: filepath.Dir(file), file: file, seen: new(digests)}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", file, err)
-	}
-	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return c, nil
@@ -364,7 +385,7 @@ func (c *Config) secretFile(name, file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(c.path(file))
+	b, err := c.read(file)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
@@ -384,7 +405,7 @@ func (c *Config) tokenHash(name, file string) ([32]byte, error) {
 }
 
 func (c *Config) ed25519Key(file string) (ed25519.PublicKey, error) {
-	b, err := os.ReadFile(c.path(file))
+	b, err := c.read(file)
 	if err != nil {
 		return nil, err
 	}

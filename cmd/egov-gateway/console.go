@@ -44,7 +44,7 @@ type Console struct {
 type OIDC struct {
 	Issuer           string `yaml:"issuer"`
 	ClientID         string `yaml:"client_id"`
-	ClientSecretFile string `yaml:"client_secret_file"` // "" for a public client
+	ClientSecretFile string `yaml:"client_secret_file" file:"secret"` // "" for a public client
 	// Claim of the ID token that operators[].subject is compared with; "" means sub.
 	Claim string `yaml:"claim"`
 }
@@ -55,9 +55,9 @@ type Operator struct {
 	// View and Act are shards, or "*"; who may act may view.
 	View              []string `yaml:"view"`
 	Act               []string `yaml:"act"`
-	ClientCertificate string   `yaml:"client_certificate"`
-	Subject           string   `yaml:"subject"`         // as in oidc.claim
-	TestTokenFile     string   `yaml:"test_token_file"` // TEST ONLY
+	ClientCertificate string   `yaml:"client_certificate" file:"public"`
+	Subject           string   `yaml:"subject"`                       // as in oidc.claim
+	TestTokenFile     string   `yaml:"test_token_file" file:"secret"` // TEST ONLY
 }
 
 func (k *Console) check() (errs []error) {
@@ -93,50 +93,53 @@ func (k *Console) check() (errs []error) {
 
 // operators are those of the configuration. A region that no passport has is a mistake; one that
 // another gateway works is not, because several share a list.
-func (b *builder) operators() ([]console.Operator, error) {
+func (b *builder) operators() (all []console.Operator, provider *console.OIDC, err error) {
 	k := b.c.Console
 	if k == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	var all []console.Operator
-	var err error
 	for i, o := range k.Operators {
 		at := fmt.Sprintf("console.operators[%d]", i)
 		for _, s := range slices.Concat(o.View, o.Act) {
 			if s != console.Everywhere && !slices.ContainsFunc(b.forms.All(), func(p *passport.Passport) bool { return p.Shard == s }) {
-				return nil, fmt.Errorf("%s: no passport has the shard %s", at, s)
+				return nil, nil, fmt.Errorf("%s: no passport has the shard %s", at, s)
 			}
 		}
 		q := console.Operator{Name: o.Name, View: o.View, Act: o.Act, Subject: o.Subject}
 		if o.ClientCertificate != "" {
 			if q.CertificateSHA256, err = b.c.pinned(at+".client_certificate", o.ClientCertificate); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if q.TokenSHA256, err = b.c.tokenHash(at+".test_token_file", o.TestTokenFile); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, q)
 	}
-	return all, nil
+	if k.OIDC != nil {
+		secret, err := b.c.secretFile("console.oidc.client_secret_file", k.OIDC.ClientSecretFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		provider = &console.OIDC{Issuer: k.OIDC.Issuer, ClientID: k.OIDC.ClientID, ClientSecret: secret, Claim: k.OIDC.Claim,
+			RedirectURL: strings.TrimSuffix(k.BaseURL, "/") + "/console/oidc/callback"}
+	}
+	return all, provider, nil
 }
 
 // console makes the operators' view; nil without one.
-func (b *builder) console(queues []string, kick func()) (*console.Console, error) {
+func (b *builder) console(p *livePlan, queues []string, kick func()) (*console.Console, error) {
 	k := b.c.Console
 	if k == nil {
 		return nil, nil
-	}
-	operators, err := b.operators()
-	if err != nil {
-		return nil, err
 	}
 	shards, err := b.shards()
 	if err != nil {
 		return nil, err
 	}
-	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues, Operators: operators,
-		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log, SignInRefused: b.m.signInRefused,
+	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues,
+		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused,
+		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
 		Redrive: func(ctx context.Context, id gateway.RequestID, version int64) error {
 			_, _, err := b.store.Signal(ctx, id, redriveOf(version, b.now()))
 			if err == nil {
@@ -144,13 +147,6 @@ func (b *builder) console(queues []string, kick func()) (*console.Console, error
 			}
 			return err
 		}}
-	if k.OIDC != nil {
-		secret, err := b.c.secretFile("console.oidc.client_secret_file", k.OIDC.ClientSecretFile)
-		if err != nil {
-			return nil, err
-		}
-		cc.OIDC = &console.OIDC{Issuer: k.OIDC.Issuer, ClientID: k.OIDC.ClientID, ClientSecret: secret, Claim: k.OIDC.Claim, RedirectURL: strings.TrimSuffix(k.BaseURL, "/") + "/console/oidc/callback"}
-	}
 	return console.New(cc)
 }
 
@@ -162,15 +158,12 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	}
 	mux := http.NewServeMux()
 	con.Register(mux)
-	conf, err := b.c.serverTLS("console.tls", k.TLS)
-	if err != nil {
-		return nil, err
-	}
 	trusted, err := b.c.balancers()
 	if err != nil {
 		return nil, err
 	}
-	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: conf, Log: b.log, Trusted: trusted, Draining: con.Close})
+	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: liveTLS(&b.parts.consoleTLS),
+		Log: b.log, Trusted: trusted, Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one
@@ -181,7 +174,7 @@ func redriveOf(version int64, at time.Time) journal.Signal {
 
 // pinned is the SHA-256 of a client certificate.
 func (c *Config) pinned(name, file string) (sum [32]byte, err error) {
-	raw, err := os.ReadFile(c.path(file))
+	raw, err := c.read(file)
 	if err != nil {
 		return sum, fmt.Errorf("%s: %w", name, err)
 	}
@@ -204,13 +197,21 @@ func (c *Config) serverTLS(name string, t *TLS) (*tls.Config, error) {
 	if t == nil {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.path(t.Certificate), c.path(t.Key))
+	certificate, err := c.read(t.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("%s.certificate: %w", name, err)
+	}
+	key, err := c.read(t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%s.key: %w", name, err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: cipherSuites, Certificates: []tls.Certificate{pair}}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: cipherSuites, Certificates: []tls.Certificate{pair}, NextProtos: httpProtocols()}
 	if t.ClientCA != "" {
-		raw, err := os.ReadFile(c.path(t.ClientCA))
+		raw, err := c.read(t.ClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("%s.client_ca: %w", name, err)
 		}
@@ -219,6 +220,7 @@ func (c *Config) serverTLS(name string, t *TLS) (*tls.Config, error) {
 			return nil, fmt.Errorf("%s.client_ca: %s holds no certificate in PEM", name, t.ClientCA)
 		}
 	}
+	out.VerifyConnection = func(s tls.ConnectionState) error { return issuedBy(out.ClientCAs, s.PeerCertificates) }
 	return out, nil
 }
 
@@ -303,8 +305,10 @@ func (b *builder) called(ctx context.Context, o upstream.Observation) {
 
 func (b *builder) revocationSources() []console.RevocationSource {
 	names := map[string]string{}
-	for i, r := range b.c.Revocation {
-		if cert, err := b.c.certificate(fmt.Sprintf("revocation[%d]", i), r.Certificate); err == nil {
+	c := b.taken.Load()
+	for _, r := range c.Revocation {
+		if certs, err := trust.LoadFiles(c.path(r.Certificate)); err == nil && len(certs) == 1 {
+			cert := certs[0]
 			names[cert.SerialHex()[:min(8, len(cert.SerialHex()))]] = fileName(r.Certificate)
 		}
 	}
@@ -333,6 +337,7 @@ func fileName(path string) string {
 
 // calendar lists the certificates that the gateway depends on, as the configuration names them now.
 func (b *builder) calendar() (all []console.Certificate) {
+	conf := b.taken.Load()
 	add := func(role, name string, c *trust.Certificate) {
 		all = append(all, console.Certificate{Role: role, Name: name, Serial: c.SerialHex(), NotAfter: c.NotAfter})
 	}
@@ -340,7 +345,7 @@ func (b *builder) calendar() (all []console.Certificate) {
 		if path == "" {
 			return
 		}
-		if certs, err := trust.LoadFiles(b.c.path(path)); err == nil {
+		if certs, err := trust.LoadFiles(conf.path(path)); err == nil {
 			for _, c := range certs {
 				add(role, name, c)
 			}
@@ -348,28 +353,28 @@ func (b *builder) calendar() (all []console.Certificate) {
 	}
 	for i, a := range *b.anchors.Load() {
 		name := "anchor"
-		if i < len(b.c.Trust) {
-			name = fileName(b.c.Trust[i].Certificate)
+		if i < len(conf.Trust) {
+			name = fileName(conf.Trust[i].Certificate)
 		}
 		add("anchor", name, a.Certificate)
 	}
-	for _, f := range b.c.Intermediates {
+	for _, f := range conf.Intermediates {
 		file("intermediate", fileName(f), f)
 	}
 	add("own", "gateway", b.key.Certificate())
-	if b.c.SHEP != nil {
-		for _, p := range b.c.SHEP.Participants {
+	if conf.SHEP != nil {
+		for _, p := range conf.SHEP.Participants {
 			for _, f := range p.Certificates {
 				file("partner", p.Name, f)
 			}
 		}
 	}
-	for _, r := range b.c.Regions {
+	for _, r := range conf.Regions {
 		for _, f := range r.Certificates {
 			file("partner", regionName(r.Shard), f)
 		}
 	}
-	for name, source := range b.c.Sources.named() {
+	for name, source := range conf.Sources.named() {
 		for _, f := range source.Certificates {
 			file("partner", name, f)
 		}
@@ -378,7 +383,7 @@ func (b *builder) calendar() (all []console.Certificate) {
 		if path == "" {
 			return
 		}
-		raw, err := os.ReadFile(b.c.path(path))
+		raw, err := os.ReadFile(conf.path(path))
 		if err != nil {
 			return
 		}
@@ -389,14 +394,14 @@ func (b *builder) calendar() (all []console.Certificate) {
 			}
 		}
 	}
-	for _, p := range b.c.Portals {
+	for _, p := range conf.Portals {
 		web("partner", p.Name, p.ClientCertificate)
 	}
-	if t := b.c.TLS; t != nil {
+	if t := conf.TLS; t != nil {
 		web("tls", "listen", t.Certificate)
 		web("tls", "client_ca", t.ClientCA)
 	}
-	if k := b.c.Console; k != nil && k.TLS != nil {
+	if k := conf.Console; k != nil && k.TLS != nil {
 		web("tls", "console", k.TLS.Certificate)
 		web("tls", "console client_ca", k.TLS.ClientCA)
 	}

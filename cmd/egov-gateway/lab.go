@@ -332,7 +332,7 @@ func (l *lab) citizenToken(iin string, life time.Duration) (string, error) {
 	if l.tokenNow != nil {
 		now = l.tokenNow()
 	}
-	return jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: iin, RegisteredClaims: jwt.RegisteredClaims{Issuer: "egov.kz",
+	return jwt.NewWithClaims(jwt.SigningMethodEdDSA, cabinet.Claims{IIN: iin, RegisteredClaims: jwt.RegisteredClaims{ID: secret(), Issuer: "egov.kz",
 		Audience: jwt.ClaimStrings{cabinet.Audience}, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life))}}).SignedString(l.portalKey)
 }
 

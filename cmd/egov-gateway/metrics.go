@@ -22,7 +22,6 @@ import (
 type metrics struct {
 	reg       *catalogue
 	now       func() time.Time
-	roles     map[string]string // of the systems that are called, by name; set before the first call
 	synthetic func(portal, shard string) bool
 
 	requests  *prometheus.CounterVec
@@ -42,6 +41,7 @@ type metrics struct {
 	sync      prometheus.Histogram
 
 	mu     sync.Mutex
+	roles  map[string]string    // guarded by mu: of the systems that are called, by name
 	signed map[string]time.Time // guarded by mu: end of the certificate by which a provider signed last
 }
 
@@ -209,8 +209,17 @@ func (m *metrics) shep(participant string, op shep.Operation, r gateway.Reason, 
 	m.messages.WithLabelValues(participant, string(op), label(r, "answered")).Inc()
 }
 
+// setRole says what a system that is called is here.
+func (m *metrics) setRole(name, role string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.roles[name] = role
+}
+
 func (m *metrics) call(ctx context.Context, o upstream.Observation) {
+	m.mu.Lock()
 	role := or(m.roles[o.Name], roleParticipant)
+	m.mu.Unlock()
 	observe(ctx, m.upstream.WithLabelValues(o.Name, role, label(o.Reason, "none")), o.Duration)
 	open := 0.
 	if o.Open {

@@ -144,6 +144,7 @@ func labelled() [][2]string {
 		{"role", "provider, register, portal, region, participant, revocation; own, ca, responder, anchor, intermediate of a certificate"},
 		{"route", "patterns of the program's own addresses, none"},
 		{"service", "service codes of the passports, none"},
+		{"setting", "first words of the settings of the configuration"},
 		{"shard", "shards of the passports, shep:PARTICIPANT for queues of messages, none, all"},
 		{"source", "the state systems' adapters"},
 		{"stage", "door, journal, result, cabinet, removal, none"},

@@ -94,6 +94,7 @@ func (b *builder) watched() (all []revocation.Watched) {
 		all = append(all, *w...)
 	}
 	all = append(all, b.walkers...)
+	all = append(all, revocation.Watched{Role: "own", Name: "gateway", NotAfter: b.key.Certificate().NotAfter})
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
 	for provider, until := range b.m.signed {

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"egov-gateway/gateway/httpserver"
@@ -15,10 +14,10 @@ import (
 type ClientTLS struct {
 	// CA are PEM files with the anchors that the system's certificate must lead to; none means those of
 	// the machine.
-	CA []string `yaml:"ca"`
+	CA []string `yaml:"ca" file:"public"`
 	// Certificate and Key are PEM files by which the system knows the gateway; "" shows none.
-	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
+	Certificate string `yaml:"certificate" file:"public"`
+	Key         string `yaml:"key" file:"key"`
 }
 
 // clientTLS makes the settings for one system, whose own take the place of the common ones as a whole. nil
@@ -33,7 +32,7 @@ func (c *Config) clientTLS(name string, own *ClientTLS) (*tls.Config, error) {
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	for i, file := range t.CA {
-		raw, err := os.ReadFile(c.path(file))
+		raw, err := c.read(file)
 		if err != nil {
 			return nil, fmt.Errorf("%s.ca[%d]: %w", name, i, err)
 		}
@@ -48,13 +47,30 @@ func (c *Config) clientTLS(name string, own *ClientTLS) (*tls.Config, error) {
 		return nil, fmt.Errorf("%s: certificate and key belong together", name)
 	}
 	if t.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(c.path(t.Certificate), c.path(t.Key))
+		certificate, cerr := c.read(t.Certificate)
+		key, kerr := c.read(t.Key)
+		if err := errors.Join(cerr, kerr); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		pair, err := tls.X509KeyPair(certificate, key)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
 	return conf, nil
+}
+
+// held is with what the files hold in the place of their names.
+func (t *ClientTLS) held(seen *digests) *ClientTLS {
+	if t == nil {
+		return nil
+	}
+	out := &ClientTLS{Certificate: seen.of(t.Certificate), Key: seen.of(t.Key)}
+	for _, file := range t.CA {
+		out.CA = append(out.CA, seen.of(file))
+	}
+	return out
 }
 
 // unanchored names the https addresses that the gateway calls with the machine's anchors.

@@ -41,7 +41,7 @@ func (b *builder) pki() error {
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
 	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: client.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
-		Watch: map[string]*trust.Certificate{"gateway": b.key.Certificate()}, Watching: b.watched}
+		Watching: b.watched}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err
 	}

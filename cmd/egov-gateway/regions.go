@@ -19,7 +19,7 @@ type Region struct {
 	URL   string `yaml:"url"` // of its AsyncChannel
 	// SenderID is under which it calls here; it knows this gateway as shep.sender_id.
 	SenderID     string   `yaml:"sender_id"`
-	Certificates []string `yaml:"certificates"` // pinned
+	Certificates []string `yaml:"certificates" file:"public"` // pinned
 	// Services are ids of SHEP's register with the service codes of the passports.
 	Services map[string]string `yaml:"services"`
 	// Fetch is how often its messages are asked for; 0 means that it pushes them.
@@ -73,8 +73,14 @@ func (b *builder) regionClient(r *Region) (*shep.AsyncClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.m.roles[regionName(r.Shard)] = roleRegion
-	c, err := b.asyncClient(regionName(r.Shard), r.URL, shep.Sender{ID: b.c.SHEP.SenderID}, partners, r.Timeout, gateway.ProviderUnavailable, r.TLS)
+	b.m.setRole(regionName(r.Shard), roleRegion)
+	c, err := keep(b, "region/"+r.Shard, struct {
+		Region   Region
+		Sender   string
+		Outgoing *ClientTLS
+	}{*r, b.c.SHEP.SenderID, b.c.Outgoing}, func() (*shep.AsyncClient, error) {
+		return b.asyncClient(regionName(r.Shard), r.URL, shep.Sender{ID: b.c.SHEP.SenderID}, partners, r.Timeout, gateway.ProviderUnavailable, r.TLS)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("regions.%s: %w", r.Shard, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,10 +16,18 @@ import (
 
 type serveCmd struct {
 	Config string `required:"" type:"path" placeholder:"FILE" help:"Configuration file (YAML)."`
+	Strict bool   `help:"Refuse a configuration that config check warns of, at the start and at every reload."`
 }
 
 // Run serves until SIGINT or SIGTERM, then drains.
-func (s *serveCmd) Run(out streams) error { return serve(s.Config, out, nil, nil) }
+func (s *serveCmd) Run(out streams) error {
+	c, err := LoadConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	c.strict = s.Strict
+	return c.serve(out, nil, nil)
+}
 
 // serve serves under the clock now; nil is the machine's own.
 func serve(file string, out streams, now func() time.Time, wrap func(store) store) error {
@@ -81,30 +90,33 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	File string `arg:"" type:"path" help:"Configuration file (YAML)."`
+	File   string `arg:"" type:"path" help:"Configuration file (YAML)."`
+	Strict bool   `help:"Refuse what is warned of, too."`
 }
 
-// Run builds everything that needs no network and no journal.
+// Run builds everything that needs no network and no journal, and looks for dangerous settings.
 func (k *configCheckCmd) Run(out streams) error {
-	c, err := LoadConfig(k.File)
+	c, err := parseConfig(k.File)
 	if err != nil {
 		return err
 	}
-	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now)}
-	for _, step := range []func() error{b.words, b.pki,
+	found := c.examine(time.Now())
+	if err := errors.Join(c.check(), refusals(found, k.Strict)); err != nil { // all of it at once
+		return fmt.Errorf("configuration %s: %w", k.File, err)
+	}
+	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now),
+		made: map[string]party{}, parts: new(parts)}
+	for _, step := range []func() error{c.readAll, b.words, b.pki,
 		func() error { _, err := b.shards(); return err },
 		func() error { _, err := b.walker(); return err },
-		func() error { _, err := b.providers(); return err },
-		func() error { _, err := b.enricher(); return err },
-		func() error { _, err := b.notifier(); return err },
-		func() error { _, err := b.participants(); return err },
-		func() error { _, _, err := b.portals(); return err },
-		func() error { _, err := b.tls(); return err },
-		func() error { _, err := b.operators(); return err },
+		func() error { _, err := b.plan(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
 		}
+	}
+	for _, d := range found {
+		fmt.Fprintln(out.err, "warning:", d)
 	}
 	if notice := b.forms.Calendar().Notice(b.now()); notice != "" {
 		fmt.Fprintln(out.err, "warning:", notice)

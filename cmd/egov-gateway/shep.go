@@ -35,9 +35,9 @@ type SHEP struct {
 type Participant struct {
 	Name         string   `yaml:"name"` // of a portal: as in the form's element "portal"
 	SenderID     string   `yaml:"sender_id"`
-	PasswordFile string   `yaml:"password_file"`
-	Certificates []string `yaml:"certificates"` // pinned
-	BIN          string   `yaml:"bin"`          // any information system's certificate of this organisation
+	PasswordFile string   `yaml:"password_file" file:"secret"`
+	Certificates []string `yaml:"certificates" file:"public"` // pinned
+	BIN          string   `yaml:"bin"`                        // any information system's certificate of this organisation
 	// Services are ids of SHEP's register with the service code of the passports.
 	Services map[string]string `yaml:"services"`
 	Rate     float64           `yaml:"rate"` // messages a second; 0 means 50
@@ -47,7 +47,7 @@ type Participant struct {
 	Portals []string `yaml:"portals"`
 	// PushURL is where its messages are pushed; "" leaves them until it asks.
 	PushURL          string   `yaml:"push_url"`
-	PushPasswordFile string   `yaml:"push_password_file"`
+	PushPasswordFile string   `yaml:"push_password_file" file:"secret"`
 	PushTimeout      Duration `yaml:"push_timeout"`
 	// PushTLS takes the place of outgoing for the pushes.
 	PushTLS *ClientTLS `yaml:"push_tls"`
@@ -89,13 +89,13 @@ func (c *Config) certificates(name string, files []string) (all []*trust.Certifi
 	return all, nil
 }
 
-// participants makes the directory of SHEP's participants; nil when there is no such door.
-func (b *builder) participants() (*channel.Directory, error) {
+// participants are those of SHEP's channels; nil when there is no such door.
+func (b *builder) participants() ([]channel.Participant, error) {
 	s := b.c.SHEP
 	if s == nil {
 		return nil, nil
 	}
-	var all []channel.Participant
+	all := []channel.Participant{}
 	for i, p := range s.Participants {
 		at := fmt.Sprintf("shep.participants[%d]", i)
 		q := channel.Participant{Name: p.Name, SenderID: p.SenderID, Services: p.Services, Rate: p.Rate, MaxBytes: p.MaxBytes, Gateway: p.Gateway, Portals: p.Portals}
@@ -121,7 +121,14 @@ func (b *builder) participants() (*channel.Directory, error) {
 			if err != nil {
 				return nil, err
 			}
-			if q.Push, err = b.asyncClient(p.Name, p.PushURL, shep.Sender{ID: s.SenderID, Password: password}, q.Certificates, p.PushTimeout, gateway.PortalUnavailable, p.PushTLS); err != nil {
+			if q.Push, err = keep(b, "participant/"+p.Name, struct {
+				Participant Participant
+				Sender      string
+				Outgoing    *ClientTLS
+			}{p, s.SenderID, b.c.Outgoing}, func() (*shep.AsyncClient, error) {
+				sender := shep.Sender{ID: s.SenderID, Password: password}
+				return b.asyncClient(p.Name, p.PushURL, sender, q.Certificates, p.PushTimeout, gateway.PortalUnavailable, p.PushTLS)
+			}); err != nil {
 				return nil, fmt.Errorf("%s: %w", at, err)
 			}
 		}
@@ -131,7 +138,7 @@ func (b *builder) participants() (*channel.Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return channel.NewDirectory(append(all, regions...))
+	return append(all, regions...), nil
 }
 
 // asyncClient speaks AsyncChannel with a partner. Messages are signed when the partner is known
@@ -167,9 +174,12 @@ type post struct {
 }
 
 // post makes the outbox and the engine that empties it; nil without SHEP.
-func (b *builder) post() (*post, error) {
-	d, err := b.participants()
-	if d == nil || err != nil {
+func (b *builder) post(participants []channel.Participant) (*post, error) {
+	if participants == nil {
+		return nil, nil
+	}
+	d, err := channel.NewDirectory(participants)
+	if err != nil {
 		return nil, err
 	}
 	p := &post{directory: d}

@@ -23,7 +23,7 @@ type JournalConfig struct {
 	// of its own for what it accepted.
 	Redis Addresses `yaml:"redis"`
 	// PasswordFile holds the password of Redis.
-	PasswordFile string `yaml:"password_file"`
+	PasswordFile string `yaml:"password_file" file:"secret"`
 	// Name tells the journals in one Redis apart.
 	Name string `yaml:"name"`
 	// Archive is a directory that all gateways of the journal share, for finished bodies.
@@ -108,6 +108,7 @@ func (b *builder) openStore() (store, error) {
 		return nil, err
 	}
 	b.m.sharedJournal(s)
+	b.setPassword = s.SetPassword
 	return s, nil
 }
 

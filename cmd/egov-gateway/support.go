@@ -25,6 +25,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"egov-gateway/gateway/monitoring"
+	"egov-gateway/gateway/private"
 )
 
 type monitoringCmd struct {
@@ -79,7 +80,7 @@ func (s *supportCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(s.Out, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := private.OpenFile(s.Out, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
 	if err != nil {
 		return err
 	}

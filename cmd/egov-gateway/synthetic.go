@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -31,9 +30,9 @@ import (
 // Synthetic is the citizen who walks the whole way to see that it works; see package synthetic.
 type Synthetic struct {
 	// Key is a PEM file: private key and certificate of the person in whose name it is done.
-	Key string `yaml:"key"`
+	Key string `yaml:"key" file:"key"`
 	// ProviderKey is a PEM file: key and certificate of somebody who may sign for an organisation.
-	ProviderKey string `yaml:"provider_key"`
+	ProviderKey string `yaml:"provider_key" file:"key"`
 	// Every is how often; 0 means 1m.
 	Every Duration `yaml:"every"`
 }
@@ -73,7 +72,8 @@ type walker struct {
 	token    string // of the portal
 	callback string // of the provider
 	cabinet  ed25519.PrivateKey
-	walks    *synthetic.Citizen // made last
+	walks    *synthetic.Citizen  // made last
+	answers  []dispatch.Provider // made once: it remembers what it was given
 
 	mu   sync.Mutex
 	last map[string]time.Time // guarded by mu, by shard: the last walk that came through
@@ -91,7 +91,7 @@ func (b *builder) walker() (*walker, error) {
 	}
 	w := &walker{b: b, token: secret(), callback: secret(), last: map[string]time.Time{}}
 	load := func(name, file string) (*xmlsig.Key, identity.Holder, error) {
-		raw, err := os.ReadFile(b.c.path(file))
+		raw, err := b.c.read(file)
 		if err != nil {
 			return nil, identity.Holder{}, fmt.Errorf("%s: %w", name, err)
 		}
@@ -157,8 +157,8 @@ func (b *builder) walker() (*walker, error) {
 // ownDoor trusts the certificate of the gateway's own doors and no other.
 func (b *builder) ownDoor() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error { //nolint:gosec // pinned below
-		pair := b.pair.Load()
-		if pair == nil || len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, pair.Certificate[0]) {
+		now := b.parts.doorsTLS.Load()
+		if now == nil || len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, now.Certificates[0].Certificate[0]) {
 			return x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign, Detail: "it is not that of the gateway's own doors"}
 		}
 		return nil
@@ -192,12 +192,13 @@ func (w *walker) shards() (all []string) {
 	return all
 }
 
-// portal is the walks' one; its cabinet key goes into keys.
-func (w *walker) portal(keys map[string]ed25519.PublicKey) []intake.Portal {
-	if w == nil {
-		return nil
-	}
-	keys[synthetic.Name] = w.cabinet.Public().(ed25519.PublicKey)
+// cabinetKeys are those of the walks' portal.
+func (w *walker) cabinetKeys() []ed25519.PublicKey {
+	return []ed25519.PublicKey{w.cabinet.Public().(ed25519.PublicKey)}
+}
+
+// portal is the walks' one.
+func (w *walker) portal() []intake.Portal {
 	return []intake.Portal{{Name: synthetic.Name, TokenSHA256: sha256.Sum256([]byte(w.token))}}
 }
 
@@ -211,15 +212,16 @@ func (w *walker) name() string {
 
 // sender is the walks' provider.
 func (w *walker) sender() ([]dispatch.Provider, error) {
-	if w == nil {
-		return nil, nil
+	if w.answers != nil {
+		return w.answers, nil
 	}
 	base, err := w.b.c.ownAddress()
 	if err != nil {
 		return nil, err
 	}
 	p := &synthetic.Provider{Base: base, Client: w.client, Token: w.callback, Key: w.provider, BIN: w.bin, Verifier: w.b.verifier, Now: w.b.now}
-	return []dispatch.Provider{{ID: synthetic.Name, BIN: w.bin, TokenSHA256: sha256.Sum256([]byte(w.callback)), Sender: p}}, nil
+	w.answers = []dispatch.Provider{{ID: synthetic.Name, BIN: w.bin, TokenSHA256: sha256.Sum256([]byte(w.callback)), Sender: p}}
+	return w.answers, nil
 }
 
 // start makes the citizen and its metrics; run it with Run.

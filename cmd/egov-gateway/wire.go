@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +36,7 @@ import (
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/pipeline"
+	"egov-gateway/gateway/private"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/route"
 	"egov-gateway/gateway/shep"
@@ -81,6 +80,11 @@ type builder struct {
 	// watch remembers how each called system did, for the console.
 	watch *systems
 
+	before, made map[string]party // by name: of the configuration before, and of this one
+	parts        *parts
+	setPassword  func(string)           // of Redis; nil with the journal in the data directory
+	warned       atomic.Int64           // how many settings are dangerous
+	taken        atomic.Pointer[Config] // the configuration in use
 	forms        *passport.Register
 	texts        *message.Catalogue
 	key          *xmlsig.Key
@@ -90,7 +94,6 @@ type builder struct {
 	anchors      atomic.Pointer[[]trust.Anchor]
 	certificates atomic.Pointer[[]revocation.Watched] // anchors and intermediates
 	walkers      []revocation.Watched                 // the synthetic citizen's certificates
-	pair         atomic.Pointer[tls.Certificate]      // of the doors; nil without TLS
 	disk         func(minFree uint64)                 // sets limits.disk_free; nil with the journal in Redis
 	shared       io.Closer
 	checker      *revocation.Checker
@@ -110,7 +113,9 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if clock == nil {
 		now = time.Now
 	}
-	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
+	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now),
+		made: map[string]party{}, parts: new(parts)}
+	b.taken.Store(c)
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -122,7 +127,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans, err = b.tracer(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{b.words, b.pki, b.journal} {
+	for _, step := range []func() error{c.readAll, b.examine, b.words, b.pki, b.journal} {
 		if err := step(); err != nil {
 			s.store, s.shared = b.store, b.shared
 			return nil, err
@@ -139,33 +144,38 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	queues := slices.Concat(shards, walk.shards())
-	own, err := walk.sender()
+	b.parts.walk = walk
+	made, err := b.plan()
 	if err != nil {
 		return nil, err
 	}
-	providers, err := b.providers(own...)
+	p, err := made.withWalker(walk)
+	if err != nil {
+		return nil, err
+	}
+	providers, err := dispatch.NewDirectory(p.providers)
 	if err != nil {
 		return nil, err
 	}
 	routes := route.NewTable(b.forms, func(p *passport.Passport, id string) bool {
 		return slices.Contains(queues, p.Shard) && providers.Has(id)
 	})
-	enricher, err := b.enricher()
+	notices, err := b.notices(p.addresses)
 	if err != nil {
 		return nil, err
 	}
-	notifier, err := b.notifier()
+	mail, err := b.post(p.participants)
 	if err != nil {
 		return nil, err
 	}
-	mail, err := b.post()
-	if err != nil {
-		return nil, err
-	}
+	var notifier flow.Notifier = notices
 	if mail != nil {
-		notifier = notifiers{notifier, mail.outbox}
+		notifier, b.parts.participants = notifiers{notices, mail.outbox}, mail.directory
 	}
-	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: enricher, Provider: providers, Documents: b.copies, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
+	b.parts.providers, b.parts.enricher, b.parts.notices = providers, p.enricher, notices
+	b.parts.doorsTLS.Store(p.doors)
+	b.parts.consoleTLS.Store(p.console)
+	f, err := flow.New(flow.Config{Journal: b.store, Forms: b.forms, Enricher: p.enricher, Provider: providers, Documents: b.copies, Key: b.key, Notifier: notifier, Now: now, Open: b.open})
 	if err != nil {
 		return nil, err
 	}
@@ -183,18 +193,14 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	}
 
 	mux := http.NewServeMux()
-	portals, keys, err := b.portals()
-	if err != nil {
-		return nil, err
-	}
-	portals = append(portals, walk.portal(keys)...)
-	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
+	desk, err := intake.New(intake.Config{Portals: p.portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
 	desk.Register(mux)
-	s.reloader = newReloader(b, desk, walk.portal(keys))
+	b.parts.desk = desk
+	s.reloader = newReloader(b, made)
 	counter, err := b.counter(providers, s.engine.Kick)
 	if err != nil {
 		return nil, err
@@ -209,14 +215,14 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
 	streams := func() {}
-	if len(keys) > 0 {
-		cab, err := cabinet.New(cabinet.Config{Portals: keys, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
+	if len(p.keys) > 0 {
+		cab, err := cabinet.New(cabinet.Config{Portals: p.keys, Origins: c.Cabinet.Origins, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
 			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, TokenNow: c.tokenNow, Log: log})
 		if err != nil {
 			return nil, err
 		}
 		cab.Register(mux)
-		streams = cab.Close
+		streams, b.parts.cabinet = cab.Close, cab
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		b.problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address"))
@@ -232,7 +238,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans != nil {
 		doors = traced(s.spans, doors)
 	}
-	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{s.reloader.probe(), {Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
 	ready.Register(admin)
 	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string
@@ -241,11 +247,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	}
 	b.monitor(shards, messages, ready)
 	admin.Handle("GET /metrics", promhttp.HandlerFor(b.m.reg, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
-	tlsConfig, err := b.tls()
-	if err != nil {
-		return nil, err
-	}
-	con, err := b.console(messages, func() {
+	con, err := b.console(p, messages, func() {
 		s.engine.Kick()
 		if mail != nil {
 			mail.engine.Kick()
@@ -262,17 +264,20 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 			con.Register(admin)
 		}
 	}
+	b.parts.console = con
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
+	b.parts.own = s.console
 	trusted, err := c.balancers()
 	if err != nil {
 		return nil, err
 	}
-	hc := httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Trusted: trusted, Draining: streams}
+	hc := httpserver.Config{Address: c.Listen, Handler: doors, TLS: liveTLS(&b.parts.doorsTLS), Log: log, Metrics: b.m.reg, Trusted: trusted, Draining: streams}
 	if s.doors, err = httpserver.Start(hc); err != nil {
 		return nil, err
 	}
+	b.parts.doors = s.doors
 	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
 		return nil, err
 	}
@@ -306,6 +311,9 @@ func (s *service) Close() error {
 		errs = append(errs, s.console.Close())
 	}
 	s.stop()
+	if s.reloader != nil {
+		s.reloader.close()
+	}
 	s.wg.Wait()
 	if s.admin != nil {
 		errs = append(errs, s.admin.Close())
@@ -340,20 +348,31 @@ func (b *builder) words() (err error) {
 	if b.secret, err = b.c.indexSecret(); err != nil {
 		return err
 	}
-	pemData, err := os.ReadFile(b.c.path(b.c.Key))
+	b.key, err = b.c.ownKey()
+	return err
+}
+
+// ownKey is the gateway's own.
+func (c *Config) ownKey() (*xmlsig.Key, error) {
+	raw, err := c.read(c.Key)
 	if err != nil {
-		return fmt.Errorf("key: %w", err)
+		return nil, fmt.Errorf("key: %w", err)
 	}
-	if b.key, err = xmlsig.LoadPEM(pemData); err != nil {
-		return fmt.Errorf("key %s: %w", b.c.Key, err)
+	key, err := xmlsig.LoadPEM(raw)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", c.Key, err)
 	}
-	return nil
+	return key, nil
 }
 
 func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
-	all, err := trust.LoadFiles(c.path(file))
+	raw, err := c.read(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	all, err := trust.Decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", name, file, err)
 	}
 	if len(all) != 1 {
 		return nil, fmt.Errorf("%s: %s holds %d certificates, one is expected", name, file, len(all))
@@ -368,6 +387,7 @@ func (b *builder) journal() (err error) {
 	if b.wrap != nil {
 		b.store = b.wrap(b.store)
 	}
+	private.Keep(b.log, b.c.attachmentsDir())
 	b.copies, err = attachment.Open(b.c.attachmentsDir())
 	return err
 }
@@ -430,9 +450,8 @@ func (b *builder) shards() ([]string, error) {
 	return all, nil
 }
 
-// providers are those of the configuration and own ones.
-func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, error) {
-	all := slices.Clone(own)
+// providers are those of the configuration.
+func (b *builder) providers() (all []dispatch.Provider, err error) {
 	for i, p := range b.c.Providers {
 		name := fmt.Sprintf("providers[%d]", i)
 		known := slices.ContainsFunc(b.forms.All(), func(q *passport.Passport) bool { _, ok := q.ProviderByID(p.ID); return ok })
@@ -459,12 +478,20 @@ func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, erro
 		if err != nil {
 			return nil, err
 		}
-		b.m.roles[p.ID] = roleProvider
-		conf, err := b.c.clientTLS(name+".tls", p.TLS)
-		if err != nil {
-			return nil, err
-		}
-		client, err := upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), TLS: conf, Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}, Observe: b.called})
+		b.m.setRole(p.ID, roleProvider)
+		// A new token alone keeps the client, and with it whether the provider is spared just now.
+		whose := struct {
+			URL, Timeout  string
+			TLS, Outgoing *ClientTLS
+		}{p.URL, time.Duration(p.Timeout).String(), p.TLS, b.c.Outgoing}
+		client, err := keep(b, "provider/"+p.ID, whose, func() (*upstream.Client, error) {
+			conf, err := b.c.clientTLS(name+".tls", p.TLS)
+			if err != nil {
+				return nil, err
+			}
+			return upstream.New(upstream.Config{Name: p.ID, Timeout: time.Duration(p.Timeout), TLS: conf, Observe: b.called,
+				Reasons: upstream.Reasons{Unavailable: gateway.ProviderUnavailable}})
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -474,7 +501,7 @@ func (b *builder) providers(own ...dispatch.Provider) (*dispatch.Directory, erro
 		}
 		all = append(all, dispatch.Provider{ID: p.ID, BIN: bin, TokenSHA256: callback, Sender: sender})
 	}
-	return dispatch.NewDirectory(all)
+	return all, nil
 }
 
 func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Counter, error) {
@@ -517,16 +544,22 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 		if len(partners) > 0 {
 			key = b.key
 		}
-		conf, err := b.c.clientTLS("sources."+name+".tls", c.TLS)
-		if err != nil {
-			return err
-		}
-		src, err := make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
-			Client: upstream.Config{Timeout: time.Duration(c.Timeout), TLS: conf, Observe: b.called}, Now: b.now})
+		whose := struct {
+			Source   *Source
+			Outgoing *ClientTLS
+		}{c, b.c.Outgoing}
+		src, err := keep(b, "source/"+name, whose, func() (enrich.Source, error) {
+			conf, err := b.c.clientTLS("sources."+name+".tls", c.TLS)
+			if err != nil {
+				return nil, err
+			}
+			return make(register.Config{Key: key, Partners: partners, URL: c.URL, ServiceID: c.ServiceID, SenderID: c.SenderID, Password: password, RouteID: c.RouteID,
+				Client: upstream.Config{Timeout: time.Duration(c.Timeout), TLS: conf, Observe: b.called}, Now: b.now})
+		})
 		if err != nil {
 			return fmt.Errorf("sources.%s: %w", name, err)
 		}
-		b.m.roles[src.Name()] = roleRegister
+		b.m.setRole(src.Name(), roleRegister)
 		all = append(all, src)
 		return nil
 	}
@@ -564,7 +597,7 @@ func (b *builder) enricher() (*enrich.Enricher, error) {
 	return e, nil
 }
 
-func (b *builder) notifier() (flow.Notifier, error) {
+func (b *builder) notices(addresses map[string]flow.Address) (*flow.HTTPNotifier, error) {
 	conf, err := b.c.clientTLS("outgoing", nil)
 	if err != nil {
 		return nil, err
@@ -573,19 +606,24 @@ func (b *builder) notifier() (flow.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &flow.HTTPNotifier{Client: client, URLs: map[string]string{}, Tokens: map[string]string{}}
+	return flow.NewHTTPNotifier(client, addresses), nil
+}
+
+// addresses are where portals are told.
+func (b *builder) addresses() (map[string]flow.Address, error) {
+	all := map[string]flow.Address{}
 	for i, p := range b.c.Portals {
 		token, err := b.c.secretFile(fmt.Sprintf("portals[%d].notify_token_file", i), p.NotifyTokenFile)
 		if err != nil {
 			return nil, err
 		}
-		n.URLs[p.Name], n.Tokens[p.Name] = p.NotifyURL, token
+		all[p.Name] = flow.Address{URL: p.NotifyURL, Token: token}
 	}
-	return n, nil
+	return all, nil
 }
 
-func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.PublicKey, err error) {
-	keys = map[string]ed25519.PublicKey{}
+func (b *builder) portals() (all []intake.Portal, keys cabinet.Keys, err error) {
+	keys = cabinet.Keys{}
 	for i, p := range b.c.Portals {
 		name := fmt.Sprintf("portals[%d]", i)
 		q := intake.Portal{Name: p.Name, Concurrent: p.Concurrent}
@@ -606,22 +644,13 @@ func (b *builder) portals() (all []intake.Portal, keys map[string]ed25519.Public
 			}
 		}
 		if p.CabinetKey != "" {
-			if keys[p.Name], err = b.c.ed25519Key(p.CabinetKey); err != nil {
+			key, err := b.c.ed25519Key(p.CabinetKey)
+			if err != nil {
 				return nil, nil, fmt.Errorf("%s.cabinet_key: %w", name, err)
 			}
+			keys[p.Name] = []ed25519.PublicKey{key}
 		}
 		all = append(all, q)
 	}
 	return all, keys, nil
-}
-
-func (b *builder) tls() (*tls.Config, error) {
-	out, err := b.c.serverTLS("tls", b.c.TLS)
-	if out == nil || err != nil {
-		return nil, err
-	}
-	// A new certificate is taken without a restart.
-	b.pair.Store(&out.Certificates[0])
-	out.Certificates, out.GetCertificate = nil, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return b.pair.Load(), nil }
-	return out, nil
 }

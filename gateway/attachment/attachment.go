@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/private"
 )
 
 var (
@@ -76,7 +77,7 @@ func (s *Store) Put(id gateway.RequestID, documents [][]byte) error {
 // write makes a file whole or not at all.
 func write(name string, data []byte) (err error) {
 	tmp := name + "." + rand.Text()[:8] + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := private.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
 		return err
 	}

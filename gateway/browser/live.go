@@ -20,16 +20,33 @@ type Live struct {
 	streams chan struct{} // one token per stream
 	closing chan struct{}
 	once    sync.Once
+
+	mu   sync.Mutex
+	look chan struct{} // guarded by mu; closed when all streams must look at once
 }
 
 // NewLive allows that many streams at a time.
 func NewLive(streams int) *Live {
-	return &Live{streams: make(chan struct{}, streams), closing: make(chan struct{})}
+	return &Live{streams: make(chan struct{}, streams), closing: make(chan struct{}), look: make(chan struct{})}
 }
 
 // Close ends the streams at hand, and every later one as soon as it begins.
 func (l *Live) Close() {
 	l.once.Do(func() { close(l.closing) })
+}
+
+// Look makes every stream look now: who may no longer see a page is cut off at once.
+func (l *Live) Look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.look)
+	l.look = make(chan struct{})
+}
+
+func (l *Live) called() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.look
 }
 
 // Serve is one stream of server-sent events: "changed" whenever mark is another one than before.
@@ -39,6 +56,7 @@ func (l *Live) Close() {
 //
 // Source: HTML Living Standard §9.2, "Server-sent events".
 func (l *Live) Serve(w http.ResponseWriter, r *http.Request, mark func() (string, bool)) {
+	called := l.called()
 	last, ok := mark()
 	if !ok {
 		w.WriteHeader(http.StatusNoContent)
@@ -69,6 +87,8 @@ func (l *Live) Serve(w http.ResponseWriter, r *http.Request, mark func() (string
 			return
 		case <-end.C:
 			return
+		case <-called:
+			called = l.called()
 		case <-pace.C:
 		}
 		now, ok := mark()

@@ -4,7 +4,9 @@
 package cabinet
 
 import (
+	"cmp"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"html/template"
@@ -12,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -29,12 +32,10 @@ const Audience = "egov-gateway-cabinet"
 // MaxTokenLife bounds exp − iat of a token: a stolen one is soon worth nothing.
 const MaxTokenLife = time.Hour
 
-const cookieName = "cabinet"
-
 // Config is what a Cabinet needs; every field without a default is required.
 type Config struct {
-	// Portals are the keys by which portals sign citizens' tokens (EdDSA), by portal name, which is the token's "iss".
-	Portals map[string]ed25519.PublicKey
+	// Portals are the keys by which portals sign citizens' tokens (EdDSA).
+	Portals Keys
 	Journal journal.Store
 	Forms   *passport.Register
 	Texts   *message.Catalogue
@@ -44,15 +45,24 @@ type Config struct {
 	SecureCookie bool
 	// PortalURL is where a citizen without a session is sent to sign in; "" shows the refusal alone.
 	PortalURL string
-	Now       func() time.Time // nil means time.Now
+	// Origins are the sites, like https://egov.kz, whose pages may sign citizens in and out, beside
+	// the cabinet's own and that of PortalURL.
+	Origins []string
+	Now     func() time.Time // nil means time.Now
 	// TokenNow judges the age of tokens; nil means Now.
 	TokenNow func() time.Time
 	Log      *slog.Logger // nil discards
 }
 
+// Keys are those of each portal, by its name, which is the token's "iss". Each is good.
+type Keys map[string][]ed25519.PublicKey
+
 // A Cabinet is safe for concurrent use.
 type Cabinet struct {
 	c        Config
+	portals  atomic.Pointer[Keys]
+	sessions *sessions
+	origins  *http.CrossOriginProtection
 	parser   *jwt.Parser
 	pages    map[gateway.Language]*template.Template
 	language browser.LanguageChoice
@@ -81,7 +91,12 @@ func New(c Config) (*Cabinet, error) {
 	}
 	cab := &Cabinet{c: c, language: browser.LanguageChoice{Cookie: "cabinet_language", Path: "/cabinet/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.TokenNow), jwt.WithLeeway(30*time.Second))}
+	cab.portals.Store(&c.Portals)
+	cab.sessions = newSessions(c.TokenNow)
 	var err error
+	if cab.origins, err = originsOf(c); err != nil {
+		return nil, err
+	}
 	if cab.pages, err = cab.templates(); err != nil {
 		return nil, err
 	}
@@ -111,41 +126,84 @@ type Claims struct {
 	IIN string `json:"iin"`
 }
 
-// citizen returns who asks, from the bearer token or the session cookie.
-func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		cookie, err := r.Cookie(cookieName)
-		if err != nil {
-			return "", gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
-		}
-		token = cookie.Value
-	}
-	return c.check(token)
+// SetPortals replaces the portals' keys. A session that was begun with a key that is no longer good
+// ends at once.
+func (c *Cabinet) SetPortals(keys Keys) {
+	c.portals.Store(&keys)
+	c.sessions.endWhere(func(s *session) bool { return !keys.has(s.portal, s.key) })
+	c.news.Look()
 }
 
-func (c *Cabinet) check(token string) (journal.CitizenKey, error) {
-	refused := gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+func (k Keys) has(portal string, key ed25519.PublicKey) bool {
+	return slices.ContainsFunc(k[portal], func(one ed25519.PublicKey) bool { return one.Equal(key) })
+}
+
+// citizen returns who asks, from the bearer token of a portal's program or the browser's session. A
+// token that has been exchanged for a session counts no more.
+func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		p, err := c.check(token)
+		if err == nil && c.sessions.isSpent(p) {
+			err = errSignIn
+		}
+		return p.who, err
+	}
+	s := c.running(r)
+	if s == nil {
+		return "", errSignIn
+	}
+	return s.who, nil
+}
+
+// errSignIn is the refusal of who has neither token nor session.
+var errSignIn = gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+
+// A proof is what a portal's token says.
+type proof struct {
+	who    journal.CitizenKey
+	portal string
+	key    ed25519.PublicKey // that verified it
+	until  time.Time
+	once   [sha256.Size]byte // tells tokens apart
+}
+
+func (c *Cabinet) check(token string) (proof, error) {
 	var claims Claims
-	_, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+	parsed, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
 		iss, err := t.Claims.GetIssuer()
 		if err != nil {
 			return nil, err
 		}
-		key, ok := c.c.Portals[iss]
-		if !ok {
+		keys := (*c.portals.Load())[iss]
+		if len(keys) == 0 {
 			return nil, errors.New("unknown issuer")
 		}
-		return key, nil
+		set := jwt.VerificationKeySet{}
+		for _, key := range keys {
+			set.Keys = append(set.Keys, key)
+		}
+		return set, nil
 	})
 	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > MaxTokenLife {
-		return "", refused
+		return proof{}, errSignIn
 	}
 	iin, err := gateway.ParseIIN(claims.IIN)
 	if err != nil {
-		return "", refused
+		return proof{}, errSignIn
 	}
-	return journal.KeyOf(c.c.Secret, iin), nil
+	p := proof{who: journal.KeyOf(c.c.Secret, iin), portal: claims.Issuer, until: claims.ExpiresAt.Time}
+	// What is signed, not the letters of the token: the same signature can be written in several ways.
+	signed := token[:strings.LastIndexByte(token, '.')]
+	for _, key := range (*c.portals.Load())[claims.Issuer] {
+		if ed25519.Verify(key, []byte(signed), parsed.Signature) {
+			p.key = key
+		}
+	}
+	if p.key == nil { // it was taken back in this very moment
+		return proof{}, errSignIn
+	}
+	p.once = sha256.Sum256([]byte(claims.Issuer + "\x00" + cmp.Or(claims.ID, signed)))
+	return p, nil
 }
 
 // A Card is one request in the list.

@@ -61,7 +61,7 @@ func newPlace(t *testing.T) *place {
 		t.Fatal(err)
 	}
 	p := &place{t: t, store: s, key: key}
-	p.cab, err = cabinet.New(cabinet.Config{Portals: map[string]ed25519.PublicKey{"egov.kz": pub}, Journal: s, Forms: forms, Texts: texts, Secret: secret, Now: func() time.Time { return now },
+	p.cab, err = cabinet.New(cabinet.Config{Portals: cabinet.Keys{"egov.kz": {pub}}, Journal: s, Forms: forms, Texts: texts, Secret: secret, Now: func() time.Time { return now },
 		Problem: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, string(gateway.ReasonOf(err)), http.StatusTeapot)
 		}})

@@ -83,6 +83,8 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch reason {
 	case gateway.CitizenUnauthenticated:
 		status = http.StatusUnauthorized
+	case gateway.FormForged:
+		status = http.StatusForbidden
 	case gateway.NotFound:
 		status = http.StatusNotFound
 	case gateway.Erased:
@@ -91,7 +93,7 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		c.c.Log.Error("cabinet", "reason", string(reason), "error", err)
 	}
 	l := c.language.Of(w, r)
-	c.render(w, r, l, status, page{Refusal: c.c.Texts.Reason(l, reason), SignedIn: reason != gateway.CitizenUnauthenticated})
+	c.render(w, r, l, status, page{Refusal: c.c.Texts.Reason(l, reason), SignedIn: c.running(r) != nil})
 }
 
 func (c *Cabinet) pageList(w http.ResponseWriter, r *http.Request) {
@@ -155,22 +157,4 @@ func (c *Cabinet) live(w http.ResponseWriter, r *http.Request) {
 		it, err := c.item(r)
 		return strconv.FormatInt(it.Version, 10), err == nil
 	})
-}
-
-// signIn takes the portal's token from a form, so that it stands in no address, and keeps it
-// in a cookie for this session.
-func (c *Cabinet) signIn(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	token := r.PostFormValue("token")
-	if _, err := c.check(token); err != nil {
-		c.refuse(w, r, err)
-		return
-	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: "/cabinet/", HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	http.Redirect(w, r, "/cabinet/", http.StatusSeeOther)
-}
-
-func (c *Cabinet) signOut(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/cabinet/", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	http.Redirect(w, r, "/cabinet/", http.StatusSeeOther)
 }

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -16,18 +17,23 @@ import (
 func (d *Door) Collect(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, p := range d.c.Directory.all {
+	for _, p := range d.c.Directory.now.Load().all {
 		if p.Fetch == nil || p.FetchEvery <= 0 {
 			continue
 		}
+		name, every := p.Name, p.FetchEvery
 		wg.Go(func() {
 			for {
-				for d.collect(ctx, p) {
+				// The directory may have been replaced since the last turn.
+				if p := d.c.Directory.named(name); p != nil && p.Fetch != nil {
+					for d.collect(ctx, p) {
+					}
+					every = cmp.Or(p.FetchEvery, every)
 				}
 				select {
 				case <-ctx.Done():
 					return
-				case <-time.After(p.FetchEvery):
+				case <-time.After(every):
 				}
 			}
 		})

@@ -185,7 +185,7 @@ func (c *call) run(r *http.Request) (shep.Payload, error) {
 	if len(body) == 0 {
 		return nil, gateway.Errorf(gateway.BodyEmpty, "a SOAP envelope is expected")
 	}
-	opened, err := shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.known, Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
+	opened, err := shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.now.Load().known, Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 	if size > p.MaxBytes {
 		return errTooLarge(p.MaxBytes)
 	}
-	if !c.c.Directory.buckets[p.Name].take(c.now) {
+	if !c.c.Directory.take(p, c.now) {
 		return gateway.Errorf(gateway.PortalLimit, "more than %v messages a second", p.Rate)
 	}
 	return nil

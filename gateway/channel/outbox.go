@@ -78,7 +78,7 @@ func NewOutbox(d *Directory, j journal.Store, now func() time.Time, log *slog.Lo
 // becomes a message in its queue. When it returns nil the message is durable. Who came by another
 // door, and who is no participant, is told nothing here.
 func (o *Outbox) Notify(ctx context.Context, portal string, id gateway.RequestID, n flow.Notice) error {
-	p := o.directory.byPortal[portal]
+	p := o.directory.portal(portal)
 	if p == nil || n.Door != DoorAsync {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
@@ -30,6 +31,8 @@ type Participant struct {
 
 	// PasswordSHA256 is the SHA-256 of the sender's password, which itself is never kept.
 	PasswordSHA256 [32]byte
+	// FormerSHA256 are passwords that were replaced and are still good beside it.
+	FormerSHA256 [][32]byte
 	// Certificates are pinned: one of them must have signed the message.
 	Certificates []*trust.Certificate
 	// Organisation's information systems may sign, with any certificate that a trusted CA issued.
@@ -71,7 +74,10 @@ func (p *Participant) serviceID(code string) string {
 }
 
 // A Directory holds the configured participants. It is safe for concurrent use.
-type Directory struct {
+type Directory struct{ now atomic.Pointer[roll] }
+
+// A roll is what a Directory holds at a time.
+type roll struct {
 	all      []*Participant
 	bySender map[string]*Participant
 	byPortal map[string]*Participant
@@ -81,7 +87,7 @@ type Directory struct {
 
 // NewDirectory checks that every participant can be told apart and recognised.
 func NewDirectory(all []Participant) (*Directory, error) {
-	d := &Directory{bySender: map[string]*Participant{}, byPortal: map[string]*Participant{}, buckets: map[string]*bucket{}}
+	r := &roll{bySender: map[string]*Participant{}, byPortal: map[string]*Participant{}, buckets: map[string]*bucket{}}
 	for _, p := range all {
 		if p.Name == "" || p.SenderID == "" {
 			return nil, errors.New("channel: a participant needs Name and SenderID")
@@ -89,7 +95,7 @@ func NewDirectory(all []Participant) (*Directory, error) {
 		if p.PasswordSHA256 == [32]byte{} && !p.signs() {
 			return nil, fmt.Errorf("channel: the participant %s needs a password, a certificate or an organisation", p.Name)
 		}
-		if d.bySender[p.SenderID] != nil || d.buckets[p.Name] != nil {
+		if r.bySender[p.SenderID] != nil || r.buckets[p.Name] != nil {
 			return nil, fmt.Errorf("channel: the participant %s stands twice, or its sender id does", p.Name)
 		}
 		if p.Rate == 0 {
@@ -102,32 +108,52 @@ func NewDirectory(all []Participant) (*Directory, error) {
 			p.Portals = []string{p.Name}
 		}
 		for _, name := range p.Portals {
-			if d.byPortal[name] != nil {
-				return nil, fmt.Errorf("channel: %s and %s both speak for the portal %s", d.byPortal[name].Name, p.Name, name)
+			if r.byPortal[name] != nil {
+				return nil, fmt.Errorf("channel: %s and %s both speak for the portal %s", r.byPortal[name].Name, p.Name, name)
 			}
-			d.byPortal[name] = &p
+			r.byPortal[name] = &p
 		}
-		d.all, d.bySender[p.SenderID], d.known = append(d.all, &p), &p, append(d.known, p.Certificates...)
-		d.buckets[p.Name] = &bucket{rate: p.Rate, left: max(1, 2*p.Rate)}
+		r.all, r.bySender[p.SenderID], r.known = append(r.all, &p), &p, append(r.known, p.Certificates...)
+		r.buckets[p.Name] = &bucket{rate: p.Rate, left: max(1, 2*p.Rate)}
 	}
+	d := new(Directory)
+	d.now.Store(r)
 	return d, nil
+}
+
+// Replace makes d hold what next holds. Who stays has no more messages than before; calls at hand
+// end as they began.
+func (d *Directory) Replace(next *Directory) {
+	was, now := d.now.Load(), next.now.Load()
+	for name, b := range now.buckets {
+		if old := was.buckets[name]; old != nil && old.rate == b.rate {
+			now.buckets[name] = old
+		}
+	}
+	d.now.Store(now)
 }
 
 // Queues names the shards of the journal in which messages to participants wait.
 func (d *Directory) Queues() []string {
 	var all []string
-	for _, p := range d.all {
+	for _, p := range d.now.Load().all {
 		all = append(all, queue(p))
 	}
 	return all
 }
+
+// portal returns the participant who speaks for a portal.
+func (d *Directory) portal(name string) *Participant { return d.now.Load().byPortal[name] }
+
+// named returns the participant of that name.
+func (d *Directory) named(name string) *Participant { return d.of("shep:" + name) }
 
 // queue is the shard of the journal that holds a participant's messages.
 func queue(p *Participant) string { return "shep:" + p.Name }
 
 // of returns the participant whose queue it is.
 func (d *Directory) of(shard string) *Participant {
-	for _, p := range d.all {
+	for _, p := range d.now.Load().all {
 		if queue(p) == shard {
 			return p
 		}
@@ -138,13 +164,14 @@ func (d *Directory) of(shard string) *Participant {
 // find returns the participant that claims to have sent a message. Without a sender id the
 // signer is asked for.
 func (d *Directory) find(senderID string, signer *trust.Certificate) *Participant {
+	now := d.now.Load()
 	if senderID != "" {
-		return d.bySender[senderID]
+		return now.bySender[senderID]
 	}
 	if signer == nil {
 		return nil
 	}
-	for _, p := range d.all {
+	for _, p := range now.all {
 		if slices.ContainsFunc(p.Certificates, signer.Equal) {
 			return p
 		}
@@ -158,7 +185,17 @@ func (p *Participant) passwordHolds(password string) bool {
 		return true
 	}
 	sum := sha256.Sum256([]byte(password))
-	return subtle.ConstantTimeCompare(sum[:], p.PasswordSHA256[:]) == 1
+	good := subtle.ConstantTimeCompare(sum[:], p.PasswordSHA256[:])
+	for _, former := range p.FormerSHA256 {
+		good |= subtle.ConstantTimeCompare(sum[:], former[:])
+	}
+	return good == 1
+}
+
+// take takes one message's worth of the participant's rate; one who has been taken out has none.
+func (d *Directory) take(p *Participant, now time.Time) bool {
+	b := d.now.Load().buckets[p.Name]
+	return b != nil && b.take(now)
 }
 
 // A bucket fills with rate tokens a second, up to two seconds' worth.

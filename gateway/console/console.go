@@ -138,7 +138,7 @@ type Console struct {
 	c        Config
 	pages    map[gateway.Language]*template.Template
 	sessions *sessions
-	oidc     *oidcDoor
+	admitted atomic.Pointer[admitted]
 	forgery  *http.CrossOriginProtection
 	late     atomic.Pointer[lateness]
 	counted  counted
@@ -154,19 +154,8 @@ func New(c Config) (*Console, error) {
 	if c.Journal == nil || c.Audit == nil || c.Forms == nil || c.Texts == nil || len(c.Shards) == 0 || c.Redrive == nil || c.Systems == nil || c.Revocation == nil || c.Certificates == nil {
 		return nil, errors.New("console: every field of Config without a default is required")
 	}
-	if len(c.Operators) == 0 {
-		return nil, errors.New("console: nobody may sign in: Config.Operators is empty")
-	}
-	for i, o := range c.Operators {
-		if o.Name == "" || o.CertificateSHA256 == [32]byte{} && o.Subject == "" && o.TokenSHA256 == [32]byte{} {
-			return nil, errors.New("console: an operator needs a name and a way to sign in")
-		}
-		for _, p := range c.Operators[:i] {
-			if p.Name == o.Name || o.Subject != "" && p.Subject == o.Subject || o.CertificateSHA256 != [32]byte{} && p.CertificateSHA256 == o.CertificateSHA256 ||
-				o.TokenSHA256 != [32]byte{} && p.TokenSHA256 == o.TokenSHA256 {
-				return nil, errors.New("console: " + o.Name + " and " + p.Name + " cannot be told apart")
-			}
-		}
+	if err := CheckOperators(c.Operators, c.OIDC); err != nil {
+		return nil, err
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -180,13 +169,7 @@ func New(c Config) (*Console, error) {
 	con := &Console{c: c, sessions: newSessions(c.Steady), forgery: http.NewCrossOriginProtection(),
 		language: browser.LanguageChoice{Cookie: "console_language", Path: "/console/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams)}
 	con.late.Store(&lateness{})
-	if c.OIDC != nil {
-		door, err := newOIDCDoor(*c.OIDC, c.Now)
-		if err != nil {
-			return nil, err
-		}
-		con.oidc = door
-	}
+	con.admitted.Store(admit(c.Operators, c.OIDC, c.Now))
 	var err error
 	if con.pages, err = con.templates(); err != nil {
 		return nil, err

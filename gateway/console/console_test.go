@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -502,4 +504,108 @@ func (nothing) List(context.Context, journal.Query) ([]journal.Item, string, err
 }
 func (nothing) Stats(context.Context) (journal.Stats, error) {
 	return journal.Stats{}, errors.New("none")
+}
+
+// F10: what a page does by itself, its stream and the reload of what the stream tells, does not keep a
+// session from falling asleep; what the operator does, does. The stream ends with the session.
+func TestAnUnattendedConsoleFallsAsleep(t *testing.T) {
+	clock := &atomic.Int64{}
+	clock.Store(now.UnixNano())
+	p := newPlace(t, func(c *console.Config) { c.Steady = func() time.Time { return time.Unix(0, clock.Load()) } })
+	byItself := func(v *visitor) int {
+		req, _ := http.NewRequest(http.MethodGet, p.server.URL+"/console/", nil)
+		req.Header.Set("X-Live", "1")
+		resp, err := v.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	stream := func(v *visitor) (int, chan struct{}) {
+		resp, err := v.client.Get(p.server.URL + "/console/live?of=deadlines")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer resp.Body.Close()
+			io.Copy(io.Discard, resp.Body)
+		}()
+		return resp.StatusCode, ended
+	}
+	v := p.as("all")
+	_, open := stream(v)
+	for range 3 {
+		clock.Add(int64(console.SessionIdle / 4))
+		if got := byItself(v); got != http.StatusOK {
+			t.Fatalf("before its time: %d", got)
+		}
+		if got, _ := stream(v); got != http.StatusOK {
+			t.Fatalf("the stream before its time: %d", got)
+		}
+	}
+	clock.Add(int64(console.SessionIdle/4) + int64(time.Second))
+	if got := byItself(v); got != http.StatusUnauthorized {
+		t.Errorf("the page goes on by itself: %d", got)
+	}
+	if got, _ := stream(v); got != http.StatusNoContent {
+		t.Errorf("a new stream: %d", got)
+	}
+	within(t, "the open stream of a session that fell asleep", open)
+}
+
+func within(t *testing.T, what string, ended chan struct{}) {
+	t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s goes on", what)
+	}
+}
+
+// F4, F10: open pages hear nothing more when the operator signs out, is taken out, or gets other rights;
+// the other operators stay.
+func TestAStreamEndsWithItsSession(t *testing.T) {
+	changed := slices.Clone(operators)
+	changed[0].Act = []string{"zhambyl"}
+	tests := []struct {
+		name  string
+		end   func(p *place, v *visitor)
+		ended int
+	}{
+		{"signed out", func(_ *place, v *visitor) {
+			v.get("/console/")
+			v.post("/console/sign-out", url.Values{"csrf": {v.csrf()}})
+		}, 0},
+		{"taken out", func(p *place, _ *visitor) { p.con.SetOperators(operators[1:], nil) }, 1},
+		{"with other rights", func(p *place, _ *visitor) { p.con.SetOperators(changed, nil) }, 1},
+		{"all are taken out", func(p *place, _ *visitor) { p.con.SetOperators(nil, nil) }, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlace(t)
+			v, other := p.as("all"), p.as("zhambyl-view")
+			resp, err := v.client.Get(p.server.URL + "/console/live?of=deadlines")
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("%v %v", resp, err)
+			}
+			defer resp.Body.Close()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				io.Copy(io.Discard, resp.Body)
+			}()
+			tt.end(p, v)
+			within(t, "the stream", ended)
+			if v.get("/console/"); strings.Contains(v.last, "North Kazakhstan") {
+				t.Error("the session goes on")
+			}
+			other.get("/console/")
+			if in := strings.Contains(other.last, "Zhambyl"); in == (tt.ended == 2) {
+				t.Errorf("the other operator is in: %v", in)
+			}
+		})
+	}
 }

@@ -9,15 +9,21 @@ import (
 	"egov-gateway/gateway"
 )
 
-// live tells a page that what it shows has changed.
+// live tells a page that what it shows has changed. The stream ends with the session, and does not
+// keep it from falling asleep.
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
-	s, err := c.session(w, r)
-	if err != nil {
+	s := c.running(r, false)
+	if s == nil {
 		w.WriteHeader(http.StatusNoContent) // the browser stops asking
 		return
 	}
 	what := r.URL.Query().Get("of")
-	c.news.Serve(w, r, func() (string, bool) { return c.mark(r, s, what), true })
+	c.news.Serve(w, r, func() (string, bool) {
+		if c.running(r, false) != s {
+			return "", false
+		}
+		return c.mark(r, s, what), true
+	})
 }
 
 // mark is another one whenever what a page shows may have changed.

@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -64,10 +63,7 @@ type pending struct {
 	Until                  time.Time
 }
 
-func newOIDCDoor(c OIDC, now func() time.Time) (*oidcDoor, error) {
-	if c.Issuer == "" || c.ClientID == "" || c.RedirectURL == "" {
-		return nil, errors.New("console: OIDC.Issuer, ClientID and RedirectURL are required")
-	}
+func newOIDCDoor(c OIDC, now func() time.Time) *oidcDoor {
 	if c.Claim == "" {
 		c.Claim = "sub"
 	}
@@ -76,15 +72,20 @@ func newOIDCDoor(c OIDC, now func() time.Time) (*oidcDoor, error) {
 	}
 	key := make([]byte, 32)
 	rand.Read(key) //nolint:errcheck // never fails
+	seal, err := sealer(key)
+	if err != nil {
+		panic(err) // a key of 32 octets is always one
+	}
+	return &oidcDoor{c: c, now: now, seal: seal, used: map[string]time.Time{}}
+}
+
+// sealer is AES-GCM with a nonce of its own for each sealing.
+func sealer(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	seal, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
-	}
-	return &oidcDoor{c: c, now: now, seal: seal, used: map[string]time.Time{}}, nil
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // find asks the identity provider what it is, once for all who wait for that.
@@ -203,11 +204,12 @@ func (d *oidcDoor) end(ctx context.Context, cookie, state, code string) (string,
 
 func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
-	if c.oidc == nil {
+	door := c.admitted.Load().oidc
+	if door == nil {
 		c.refuse(v, gateway.Errorf(gateway.NotFound, "there is no such sign-in"))
 		return
 	}
-	url, sealed, err := c.oidc.begin(r.Context())
+	url, sealed, err := door.begin(r.Context())
 	if err != nil {
 		c.c.Log.Error("console", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.refuse(v, err)
@@ -222,20 +224,21 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	q := r.URL.Query()
 	cookie, err := r.Cookie(stateCookie)
-	if c.oidc == nil || err != nil {
+	admitted := c.admitted.Load()
+	if admitted.oidc == nil || err != nil {
 		c.refuseSignIn(v, WayOIDC)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	name, err := c.oidc.end(r.Context(), cookie.Value, q.Get("state"), q.Get("code"))
+	name, err := admitted.oidc.end(r.Context(), cookie.Value, q.Get("state"), q.Get("code"))
 	if err != nil {
 		c.c.Log.Warn("console sign-in", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.refuseSignIn(v, WayOIDC)
 		return
 	}
-	for i := range c.c.Operators {
-		if o := &c.c.Operators[i]; o.Subject != "" && o.Subject == name {
-			if _, err := c.begin(w, r, o, false); err != nil {
+	for _, o := range admitted.operators {
+		if o.Subject != "" && o.Subject == name {
+			if _, err := c.begin(w, r, o, byOIDC); err != nil {
 				c.refuse(v, err)
 				return
 			}

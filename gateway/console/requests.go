@@ -233,8 +233,7 @@ func (c *Console) way(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
 	h := w.Header()
 	browser.Headers(h)
-	var err error
-	if v.session, err = c.session(w, r); err != nil {
+	if v.session = c.running(r, false); v.session == nil {
 		http.Error(w, "sign in", http.StatusUnauthorized)
 		return
 	}

@@ -25,7 +25,7 @@ const cookieName = "console"
 // A session is one operator's, in one browser.
 type session struct {
 	operator *Operator
-	certs    bool // signed in by the certificate of the connection, which must stay
+	how      proof
 	csrf     string
 
 	mu    sync.Mutex
@@ -33,6 +33,15 @@ type session struct {
 	used  time.Time            // guarded by mu
 	noted map[string]time.Time // guarded by mu
 }
+
+// A proof is how an operator signed in.
+type proof int
+
+const (
+	byToken       proof = iota
+	byCertificate       // of the connection, which must stay
+	byOIDC
+)
 
 // proves reports whether the token is that of the session's pages.
 func (s *session) proves(token string) bool {
@@ -71,9 +80,9 @@ func (s *session) ended(now time.Time) bool {
 }
 
 // open begins a session and returns the value of its cookie.
-func (s *sessions) open(o *Operator, certs bool) (string, *session) {
+func (s *sessions) open(o *Operator, how proof) (string, *session) {
 	now := s.now()
-	one := &session{operator: o, certs: certs, csrf: rand.Text(), begun: now, used: now, noted: map[string]time.Time{}}
+	one := &session{operator: o, how: how, csrf: rand.Text(), begun: now, used: now, noted: map[string]time.Time{}}
 	cookie := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +101,9 @@ func (s *sessions) open(o *Operator, certs bool) (string, *session) {
 	return cookie, one
 }
 
-// get returns the session of a cookie, nil when there is none.
-func (s *sessions) get(cookie string) *session {
+// get returns the session of a cookie, nil when there is none. Only what the operator does keeps it
+// from falling asleep, not what an open page does by itself.
+func (s *sessions) get(cookie string, used bool) *session {
 	now := s.now()
 	s.mu.Lock()
 	one := s.all[sha256.Sum256([]byte(cookie))]
@@ -101,9 +111,11 @@ func (s *sessions) get(cookie string) *session {
 	if one == nil || one.ended(now) {
 		return nil
 	}
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	one.used = now
+	if used {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		one.used = now
+	}
 	return one
 }
 
@@ -113,42 +125,79 @@ func (s *sessions) end(cookie string) {
 	delete(s.all, sha256.Sum256([]byte(cookie)))
 }
 
+// endWhere ends the sessions for which gone holds.
+func (s *sessions) endWhere(gone func(*session) bool) (ended int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, one := range s.all {
+		if gone(one) {
+			delete(s.all, k)
+			ended++
+		}
+	}
+	return ended
+}
+
 // certified is the operator whose certificate the connection shows.
 func (c *Console) certified(r *http.Request) *Operator {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.PeerCertificates) == 0 {
 		return nil
 	}
 	sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
-	for i := range c.c.Operators {
-		if o := &c.c.Operators[i]; o.CertificateSHA256 != [32]byte{} && o.CertificateSHA256 == sum {
+	for _, o := range c.admitted.Load().operators {
+		if o.CertificateSHA256 != [32]byte{} && o.CertificateSHA256 == sum {
 			return o
 		}
 	}
 	return nil
 }
 
-// session returns the session of a request. A known certificate begins one.
+// session returns the session of a request. A known certificate begins one, but for a browser whose
+// session has ended: there somebody has to come to the keyboard first, and so for what a page asks
+// by itself.
 func (c *Console) session(w http.ResponseWriter, r *http.Request) (*session, error) {
-	by := c.certified(r)
-	if cookie, err := r.Cookie(cookieName); err == nil {
-		if s := c.sessions.get(cookie.Value); s != nil && (!s.certs || s.operator == by) {
-			return s, nil
-		}
+	byItself := r.Header.Get("X-Live") != ""
+	if s := c.running(r, !byItself); s != nil {
+		return s, nil
 	}
-	if by == nil {
+	by := c.certified(r)
+	if _, err := r.Cookie(cookieName); err == nil && by != nil && !byItself {
+		c.setCookie(w, "", -1)
+		by = nil
+	}
+	if by == nil || byItself {
 		return nil, gateway.Errorf(gateway.OperatorUnauthenticated, "sign in")
 	}
-	return c.begin(w, r, by, true)
+	return c.begin(w, r, by, byCertificate)
+}
+
+// running is the session that the request's cookie names, nil when it is not there any more: it has
+// ended, the certificate is not on this connection, or the operator is no longer who he was.
+func (c *Console) running(r *http.Request, used bool) *session {
+	cookie, err := r.Cookie(cookieName)
+	if err != nil {
+		return nil
+	}
+	s := c.sessions.get(cookie.Value, used)
+	if s == nil || c.admitted.Load().gone(s) || s.how == byCertificate && s.operator != c.certified(r) {
+		return nil
+	}
+	return s
+}
+
+func (c *Console) setCookie(w http.ResponseWriter, value string, age int) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value, Path: "/console/", MaxAge: age, HttpOnly: true, Secure: c.c.SecureCookie,
+		SameSite: http.SameSiteLaxMode})
 }
 
 // begin opens a session, once the sign-in is written down.
-func (c *Console) begin(w http.ResponseWriter, r *http.Request, o *Operator, certs bool) (*session, error) {
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, o *Operator, how proof) (*session, error) {
 	v := visit{session: &session{operator: o}, w: w, r: r}
 	if err := c.note(v, ActionSignIn, "", "", ""); err != nil {
 		return nil, err
 	}
-	cookie, s := c.sessions.open(o, certs)
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/console/", HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
+	cookie, s := c.sessions.open(o, how)
+	c.setCookie(w, cookie, 0)
 	return s, nil
 }
 
@@ -161,12 +210,11 @@ func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sum := sha256.Sum256([]byte(r.PostFormValue("token")))
-	for i := range c.c.Operators {
-		o := &c.c.Operators[i]
+	for _, o := range c.admitted.Load().operators {
 		if o.TokenSHA256 == [32]byte{} || subtle.ConstantTimeCompare(o.TokenSHA256[:], sum[:]) != 1 {
 			continue
 		}
-		if _, err := c.begin(w, r, o, false); err != nil {
+		if _, err := c.begin(w, r, o, byToken); err != nil {
 			c.refuse(v, err)
 			return
 		}
@@ -193,8 +241,9 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 		}
 		if cookie, err := r.Cookie(cookieName); err == nil {
 			c.sessions.end(cookie.Value)
+			c.news.Look()
 		}
-		http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/console/", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
+		c.setCookie(w, "", -1)
 		http.Redirect(w, r, "/console/sign-in", http.StatusSeeOther)
 		return nil
 	})(w, r)
@@ -202,7 +251,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
-	if s, err := c.session(w, r); err == nil && s != nil {
+	if c.running(r, true) != nil {
 		http.Redirect(w, r, "/console/", http.StatusSeeOther)
 		return
 	}
@@ -213,8 +262,9 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
 type doors struct{ Token, OIDC, Certificate bool }
 
 func (c *Console) doors() (d doors) {
-	d.OIDC = c.oidc != nil
-	for _, o := range c.c.Operators {
+	admitted := c.admitted.Load()
+	d.OIDC = admitted.oidc != nil
+	for _, o := range admitted.operators {
 		d.Token = d.Token || o.TokenSHA256 != [32]byte{}
 		d.Certificate = d.Certificate || o.CertificateSHA256 != [32]byte{}
 	}

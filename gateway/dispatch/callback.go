@@ -124,10 +124,14 @@ func (c *Counter) handle(kind string) http.HandlerFunc {
 // authenticate wants the bearer token of the provider named in the path.
 func (c *Counter) authenticate(r *http.Request) (string, error) {
 	refused := gateway.Errorf(gateway.ProviderUnauthenticated, "send the provider's bearer token")
-	p, ok := c.c.Providers.byID[r.PathValue("provider")]
+	p, ok := c.c.Providers.find(r.PathValue("provider"))
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	sum := sha256.Sum256([]byte(token))
-	if !ok || !bearer || subtle.ConstantTimeCompare(sum[:], p.TokenSHA256[:]) != 1 {
+	known := subtle.ConstantTimeCompare(sum[:], p.TokenSHA256[:])
+	for _, former := range p.FormerSHA256 {
+		known |= subtle.ConstantTimeCompare(sum[:], former[:])
+	}
+	if !ok || !bearer || known != 1 {
 		return "", refused
 	}
 	return p.ID, nil
@@ -154,7 +158,7 @@ func readXML(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // document is durable; fresh is false when it was taken before. A document that names a
 // request of this provider but does not verify is quarantined, and the error says why.
 func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (fresh bool, err error) {
-	p, ok := c.c.Providers.byID[provider]
+	p, ok := c.c.Providers.find(provider)
 	if !ok {
 		return false, errNoProvider(provider)
 	}

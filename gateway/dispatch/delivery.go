@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/beevik/etree"
@@ -24,6 +25,8 @@ type Provider struct {
 	BIN gateway.BIN
 	// TokenSHA256 is the SHA-256 of the bearer token with which the provider calls back.
 	TokenSHA256 [32]byte
+	// FormerSHA256 are tokens that were replaced and are still good beside it.
+	FormerSHA256 [][32]byte
 	// Sender puts a delivery to the provider. It must be safe to call again with the same
 	// id and bytes; the provider does the work once. The error carries
 	// [gateway.ProviderUnavailable] (again later) or [gateway.ProviderRejected] (an operator decides).
@@ -107,30 +110,42 @@ func errNoProvider(id string) error {
 	return gateway.Errorf(gateway.ConfigInvalid, "the provider %s is not configured", id)
 }
 
-// A Directory holds the configured providers. It is immutable.
-type Directory struct{ byID map[string]Provider }
+// A Directory holds the configured providers. It is safe for concurrent use.
+type Directory struct {
+	byID atomic.Pointer[map[string]Provider]
+}
 
 // NewDirectory checks that every provider can send, be recognised and be bound to a BIN.
 func NewDirectory(all []Provider) (*Directory, error) {
-	d := &Directory{map[string]Provider{}}
+	byID := map[string]Provider{}
 	for _, p := range all {
 		if p.ID == "" || p.Sender == nil || p.BIN.IsZero() || p.TokenSHA256 == [32]byte{} && !p.Relayed {
 			return nil, errors.New("dispatch: a provider needs ID, Sender, BIN and TokenSHA256")
 		}
-		d.byID[p.ID] = p
+		byID[p.ID] = p
 	}
+	d := new(Directory)
+	d.byID.Store(&byID)
 	return d, nil
 }
 
+// Replace makes d hold what next holds. Deliveries and documents at hand end as they began.
+func (d *Directory) Replace(next *Directory) { d.byID.Store(next.byID.Load()) }
+
+func (d *Directory) find(id string) (Provider, bool) {
+	p, ok := (*d.byID.Load())[id]
+	return p, ok
+}
+
 // Has reports whether a provider is configured.
-func (d *Directory) Has(id string) bool { _, ok := d.byID[id]; return ok }
+func (d *Directory) Has(id string) bool { _, ok := d.find(id); return ok }
 
 // Relayed reports whether a provider is reached through another gateway; see [Provider.Relayed].
-func (d *Directory) Relayed(id string) bool { return d.byID[id].Relayed }
+func (d *Directory) Relayed(id string) bool { p, _ := d.find(id); return p.Relayed }
 
 // Send carries a delivery to a provider; see [Provider.Sender].
 func (d *Directory) Send(ctx context.Context, provider string, id gateway.RequestID, delivery []byte) error {
-	p, ok := d.byID[provider]
+	p, ok := d.find(provider)
 	if !ok {
 		return errNoProvider(provider)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
@@ -38,8 +39,11 @@ type Config struct {
 }
 
 // An Enricher is safe for concurrent use.
-type Enricher struct {
-	c      Config
+type Enricher struct{ now atomic.Pointer[desk] }
+
+// A desk is what an Enricher works with.
+type desk struct {
+	Config
 	byKind map[gateway.RecordKind]Source
 }
 
@@ -51,20 +55,25 @@ func New(c Config) (*Enricher, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	e := &Enricher{c: c, byKind: map[gateway.RecordKind]Source{}}
+	d := &desk{Config: c, byKind: map[gateway.RecordKind]Source{}}
 	for _, s := range c.Sources {
 		for _, k := range s.Kinds() {
-			if other, ok := e.byKind[k]; ok {
+			if other, ok := d.byKind[k]; ok {
 				return nil, fmt.Errorf("enrich: both %s and %s answer %s", other.Name(), s.Name(), k)
 			}
-			e.byKind[k] = s
+			d.byKind[k] = s
 		}
 	}
+	e := new(Enricher)
+	e.now.Store(d)
 	return e, nil
 }
 
+// Replace makes e ask the sources of next, with its deadline. Questions under way end as they began.
+func (e *Enricher) Replace(next *Enricher) { e.now.Store(next.now.Load()) }
+
 // Has reports whether a source is configured for the record.
-func (e *Enricher) Has(k gateway.RecordKind) bool { return e.byKind[k] != nil }
+func (e *Enricher) Has(k gateway.RecordKind) bool { return e.now.Load().byKind[k] != nil }
 
 // A Question is one record about one person.
 type Question struct {
@@ -77,27 +86,28 @@ type Question struct {
 // The facts come in the order of the questions; what did not answer is a Fact with
 // FactUnavailable and its Reason.
 func (e *Enricher) Fetch(ctx context.Context, request, consentRef string, consent []gateway.RecordKind, questions []Question) []gateway.Fact {
-	ctx, cancel := context.WithTimeout(ctx, e.c.Deadline)
+	d := e.now.Load()
+	ctx, cancel := context.WithTimeout(ctx, d.Deadline)
 	defer cancel()
 	facts := make([]gateway.Fact, len(questions))
 	var wg sync.WaitGroup
 	for i, q := range questions {
 		if !slices.Contains(consent, q.Kind) {
-			facts[i] = gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConsentMissing, ObservedAt: e.c.Now()}
+			facts[i] = gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConsentMissing, ObservedAt: d.Now()}
 			continue
 		}
 		wg.Go(func() {
-			facts[i] = e.one(ctx, gateway.Inquiry{Kind: q.Kind, Person: q.Person, Subject: q.Subject, Request: request, Consent: consentRef})
+			facts[i] = d.one(ctx, gateway.Inquiry{Kind: q.Kind, Person: q.Person, Subject: q.Subject, Request: request, Consent: consentRef})
 		})
 	}
 	wg.Wait()
 	return facts
 }
 
-func (e *Enricher) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
-	s := e.byKind[q.Kind]
+func (d *desk) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
+	s := d.byKind[q.Kind]
 	if s == nil {
-		return gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConfigInvalid, ObservedAt: e.c.Now()}
+		return gateway.Fact{Kind: q.Kind, Person: q.Person, Status: gateway.FactUnavailable, Reason: gateway.ConfigInvalid, ObservedAt: d.Now()}
 	}
 	start := time.Now()
 	f, err := s.Fetch(ctx, q)
@@ -106,11 +116,11 @@ func (e *Enricher) one(ctx context.Context, q gateway.Inquiry) gateway.Fact {
 		if r == gateway.Internal && errors.Is(err, context.DeadlineExceeded) {
 			r = gateway.SourceTimeout
 		}
-		f = gateway.Fact{Kind: q.Kind, Source: s.Name(), Status: gateway.FactUnavailable, Reason: r, ObservedAt: e.c.Now()}
+		f = gateway.Fact{Kind: q.Kind, Source: s.Name(), Status: gateway.FactUnavailable, Reason: r, ObservedAt: d.Now()}
 	}
 	f.Person = q.Person
-	if e.c.Observe != nil {
-		e.c.Observe(s.Name(), q.Kind, f.Reason, time.Since(start))
+	if d.Observe != nil {
+		d.Observe(s.Name(), q.Kind, f.Reason, time.Since(start))
 	}
 	return f
 }

@@ -43,13 +43,16 @@ type Config struct {
 	Trusted []netip.Prefix
 	// Draining, if set, is called when Close begins: what streams without an end should end.
 	Draining func()
+	// Now judges when a client's certificate ends, and its connection with it; nil means time.Now.
+	Now func() time.Time
 }
 
 // A Server serves until Close.
 type Server struct {
-	srv  *http.Server
-	ln   net.Listener
-	done chan error
+	srv     *http.Server
+	ln      net.Listener
+	done    chan error
+	clients *connections
 }
 
 // Start binds and serves. The error names the address, "already in use" say.
@@ -66,6 +69,11 @@ func Start(c Config) (*Server, error) {
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s.clients = &connections{now: c.Now, all: map[net.Conn]*shown{}}
+	s.srv.ConnState = s.clients.note
 	if c.Draining != nil {
 		s.srv.RegisterOnShutdown(c.Draining)
 	}

@@ -25,7 +25,7 @@ func LoadFiles(paths ...string) ([]*Certificate, error) {
 			if err != nil {
 				return nil, fmt.Errorf("trust: %w", err)
 			}
-			list, err := decode(raw)
+			list, err := Decode(raw)
 			if err != nil {
 				return nil, fmt.Errorf("trust: %s: %w", f, err)
 			}
@@ -60,7 +60,8 @@ func certificateFiles(path string) ([]string, error) {
 	return files, nil
 }
 
-func decode(raw []byte) ([]*Certificate, error) {
+// Decode reads one DER certificate, or any number of PEM ones and nothing else.
+func Decode(raw []byte) ([]*Certificate, error) {
 	if !bytes.Contains(raw, []byte("-----BEGIN ")) {
 		c, err := ParseCertificate(raw)
 		return []*Certificate{c}, err

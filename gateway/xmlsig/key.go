@@ -5,13 +5,17 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"sync/atomic"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/trust"
 )
 
 // A Key signs for the owner of one certificate. It is safe for concurrent use if its signer is.
-type Key struct {
+type Key struct{ now atomic.Pointer[pair] }
+
+// A pair is a private key with its certificate.
+type pair struct {
 	cert   *trust.Certificate
 	signer crypto.Signer
 	own    *CertificateCache // what Sign verifies with: its certificate is parsed once
@@ -28,8 +32,8 @@ func NewKey(cert []byte, signer crypto.Signer) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{c, signer, NewCertificateCache(2)}
-	m, _, err := k.methods()
+	p := &pair{c, signer, NewCertificateCache(2)}
+	m, _, err := p.methods()
 	if err != nil {
 		return nil, err
 	}
@@ -39,15 +43,20 @@ func NewKey(cert []byte, signer crypto.Signer) (*Key, error) {
 	}
 	h.Write([]byte("egov-gateway: does the key belong to the certificate?"))
 	sum := h.Sum(nil)
-	sig, err := k.sign(m, sum)
+	sig, err := p.sign(m, sum)
 	if err != nil {
 		return nil, gateway.Errorf(gateway.ConfigInvalid, "the private key does not sign: %w", err)
 	}
 	if c.Key.VerifyDigest(m.hash, sum, sig) != nil {
 		return nil, gateway.Errorf(gateway.ConfigInvalid, "the private key does not belong to the certificate")
 	}
+	k := new(Key)
+	k.now.Store(p)
 	return k, nil
 }
+
+// Replace makes k sign as next does, for all who hold k. A signature under way ends as it began.
+func (k *Key) Replace(next *Key) { k.now.Store(next.now.Load()) }
 
 // LoadPEM reads an unencrypted private key, RSA (PKCS #8 or PKCS #1) or GOST (PKCS #8), and
 // CERTIFICATE blocks, the first of which is the signer's; the others are ignored.
@@ -94,11 +103,11 @@ func LoadPEM(data []byte) (*Key, error) {
 }
 
 // Certificate returns the signer's certificate.
-func (k *Key) Certificate() *trust.Certificate { return k.cert }
+func (k *Key) Certificate() *trust.Certificate { return k.now.Load().cert }
 
 // methods returns how this key signs, and the name of the digest method that goes with it.
-func (k *Key) methods() (signatureMethod, string, error) {
-	switch kind := k.cert.Key.Kind(); kind {
+func (p *pair) methods() (signatureMethod, string, error) {
+	switch kind := p.cert.Key.Kind(); kind {
 	case trust.RSA:
 		return signatureMethod{kind, trust.SHA256}, DigestSHA256, nil
 	case trust.GOST2015:
@@ -110,10 +119,10 @@ func (k *Key) methods() (signatureMethod, string, error) {
 	}
 }
 
-func (k *Key) sign(m signatureMethod, sum []byte) ([]byte, error) {
+func (p *pair) sign(m signatureMethod, sum []byte) ([]byte, error) {
 	var hash crypto.Hash
 	if m.kind == trust.RSA {
 		hash = crypto.SHA256
 	}
-	return k.signer.Sign(rand.Reader, sum, hash)
+	return p.signer.Sign(rand.Reader, sum, hash)
 }

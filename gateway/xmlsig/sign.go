@@ -34,7 +34,8 @@ type SignOptions struct {
 // What was signed is verified by [Verify] before it is returned. The error carries the reason
 // for which doc cannot be signed, or [gateway.Internal] when the key fails.
 func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
-	m, digestURI, err := k.methods()
+	by := k.now.Load()
+	m, digestURI, err := by.methods()
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 		return nil, err
 	}
 	defer d.Release()
-	t := template{layout: o.Layout, method: m.name(), digest: digestURI, cert: k.cert.Raw}
+	t := template{layout: o.Layout, method: m.name(), digest: digestURI, cert: by.cert.Raw}
 	switch o.Profile {
 	case ProfileDocument, "":
 		o.Profile = ProfileDocument
@@ -66,7 +67,7 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.signatureValue, err = k.sign(m, sum); err != nil {
+	if t.signatureValue, err = by.sign(m, sum); err != nil {
 		return nil, gateway.Errorf(gateway.Internal, "sign: %w", err)
 	}
 	out := t.build()
@@ -74,7 +75,7 @@ func Sign(doc []byte, k *Key, o SignOptions) ([]byte, error) {
 	if o.Profile == ProfileDocument && m.hash != trust.SHA256 {
 		known = &own{t.contentSHA256, t.digestValue}
 	}
-	s, err := verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: k.own, AllowGOST2004: m.kind == trust.GOST2004}, known)
+	s, err := verify(out, Options{Profile: o.Profile, Limits: limits, Certificates: by.own, AllowGOST2004: m.kind == trust.GOST2004}, known)
 	if err != nil {
 		return nil, err
 	}

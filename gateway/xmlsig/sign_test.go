@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
+	"sync"
 	"testing"
 
 	"egov-gateway/gateway"
@@ -161,5 +162,54 @@ func TestLoadPEM(t *testing.T) {
 	}
 	if _, err := xmlsig.NewKey(cert, nil); gateway.ReasonOf(err) != gateway.ConfigInvalid {
 		t.Errorf("a key without a signer: %v", err)
+	}
+}
+
+// Replace reaches everybody who holds the key, while they sign; what comes out is of one key or the other.
+func TestAReplacedKeySignsNoMore(t *testing.T) {
+	load := func(p *signer) *xmlsig.Key {
+		k, err := xmlsig.LoadPEM(append(p.keyPEM(t), p.certPEM()...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	k, next := load(alice()), load(bob())
+	was, now := k.Certificate(), next.Certificate()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		wg.Go(func() {
+			for {
+				signed, err := xmlsig.Sign([]byte("<a/>"), k, xmlsig.SignOptions{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s, err := xmlsig.Verify(signed, xmlsig.Options{})
+				if err != nil || !s.Signatures()[0].Certificate.Equal(was) && !s.Signatures()[0].Certificate.Equal(now) {
+					t.Errorf("%v", err)
+					return
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	k.Replace(next)
+	if !k.Certificate().Equal(now) {
+		t.Error("the certificate is the old one")
+	}
+	signed, err := xmlsig.Sign([]byte("<a/>"), k, xmlsig.SignOptions{})
+	close(stop)
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := xmlsig.Verify(signed, xmlsig.Options{}); err != nil || !s.Signatures()[0].Certificate.Equal(now) {
+		t.Errorf("signed by the old key, %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/private"
 )
 
 // An entry's kind, and how it ended.
@@ -81,7 +82,7 @@ func openAccepts(dir string, now func() time.Time) (*accepts, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("journal: the directory of the accept journal %s cannot be made: %w", dir, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "ACCEPT.LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := private.OpenFile(filepath.Join(dir, "ACCEPT.LOCK"), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("journal: the directory of the accept journal %s is not writable: %w", dir, err)
 	}
@@ -102,6 +103,14 @@ func (a *accepts) open(dir string) (err error) {
 		return fmt.Errorf("journal: the accept journal in %s is in use by another process", dir)
 	}
 	file := filepath.Join(dir, "accept.db")
+	// SQLite would let others read it, and its companions get the mode that it has.
+	made, err := private.OpenFile(file, os.O_CREATE|os.O_WRONLY)
+	if err != nil {
+		return fmt.Errorf("journal: the accept journal %s cannot be made: %w", file, err)
+	}
+	if err := made.Close(); err != nil {
+		return err
+	}
 	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "secure_delete(1)", "wal_autocheckpoint(0)", "journal_size_limit(67108864)"}, "_txlock": {"immediate"}}
 	if a.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?"+q.Encode()); err != nil {
 		return fmt.Errorf("journal: open %s: %w", file, err)

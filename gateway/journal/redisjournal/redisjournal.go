@@ -43,11 +43,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/private"
 )
 
 // Defaults of Config.
@@ -113,6 +115,8 @@ type Config struct {
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
+
+	password *atomic.Pointer[string] // that is good now
 }
 
 func (c *Config) prefix() string { return "eg:{" + word(c.Name) + "}:" }
@@ -152,6 +156,8 @@ func (c *Config) fill() error {
 	if c.Dir == "" {
 		return errors.New("journal: Config.Dir is required")
 	}
+	c.password = new(atomic.Pointer[string])
+	c.password.Store(&c.Password)
 	setDefault(&c.Name, DefaultName)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.Connections, DefaultConnections)
@@ -170,6 +176,9 @@ func (c *Config) fill() error {
 	}
 	return nil
 }
+
+// SetPassword makes new connections to Redis use another password; those that are open go on.
+func (s *Store) SetPassword(password string) { s.cfg.password.Store(&password) }
 
 func setDefault[T comparable](v *T, d T) {
 	var zero T
@@ -208,6 +217,8 @@ func Open(c Config) (_ *Store, err error) {
 	if s.redis, err = c.dial(cluster, s.guard.connected); err != nil {
 		return nil, err
 	}
+	accepted := filepath.Join(c.Dir, "accept.db")
+	private.Keep(c.Log, c.Dir, c.Archive, accepted, accepted+"-wal", accepted+"-shm")
 	if s.accepts, err = openAccepts(c.Dir, c.Now); err != nil {
 		return nil, err
 	}

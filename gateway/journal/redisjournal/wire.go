@@ -72,8 +72,13 @@ func (c *Config) dial(cluster bool, connected func(context.Context, *redis.Conn)
 		OnConnect: connected, MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout,
 		Protocol: 2, PoolSize: c.Connections, PoolTimeout: c.Timeout, DisableIdentity: true, ContextTimeoutEnabled: true, IsClusterMode: cluster,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
-	if c.Password != "" {
-		o.Password = c.Password
+	// Each new connection asks for the password that is good now.
+	inAddress := first.Password
+	o.CredentialsProvider = func() (string, string) {
+		if p := c.password.Load(); p != nil && *p != "" {
+			return first.Username, *p
+		}
+		return first.Username, inAddress
 	}
 	for _, address := range c.Redis[1:] {
 		more, err := redis.ParseURL(address)

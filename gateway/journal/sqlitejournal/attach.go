@@ -15,6 +15,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/private"
 )
 
 // An Attached journal is one that another process may be using: an operator looks at it, backs
@@ -156,6 +157,14 @@ func (a *Attached) Backup(ctx context.Context, to string) error {
 	if err := os.MkdirAll(filepath.Join(to, "bodies"), 0o700); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	for _, dir := range []string{to, filepath.Join(to, "bodies")} {
+		if _, _, err := private.Narrow(dir); err != nil {
+			return fmt.Errorf("journal: the backup directory: %w", err)
+		}
+	}
+	if err := makeDatabase(filepath.Join(to, "journal.db")); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
 	// What is erased while this runs is wiped only afterwards: the snapshot may still name it.
 	hold, err := lockWiping(a.dir, syscall.LOCK_SH)
 	if err != nil {
@@ -198,7 +207,7 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	out, err := private.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
 		return err
 	}

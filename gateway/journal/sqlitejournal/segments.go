@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"egov-gateway/gateway/private"
 )
 
 // SegmentSize is about how large a segment file grows before the next one is begun.
@@ -118,7 +120,7 @@ func (s *segments) file(n int) string { return filepath.Join(s.dir, fmt.Sprintf(
 // begin makes the next segment. One that an earlier attempt has made and not named durably is left aside.
 func (s *segments) begin() error {
 	for n := s.n + 1; ; n++ {
-		f, err := os.OpenFile(s.file(n), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+		f, err := private.OpenFile(s.file(n), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND)
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}

@@ -28,6 +28,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/private"
 )
 
 //go:embed schema.sql
@@ -154,7 +155,9 @@ func Open(c Config) (*Store, error) {
 	if err := makeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s cannot be made: %w", c.Dir, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(c.Dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	database := filepath.Join(c.Dir, "journal.db")
+	private.Keep(c.Log, c.Dir, filepath.Join(c.Dir, "bodies"), database, database+"-wal", database+"-shm")
+	lock, err := private.OpenFile(filepath.Join(c.Dir, "LOCK"), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("journal: the data directory %s is not writable: %w", c.Dir, err)
 	}
@@ -163,7 +166,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("journal: the data directory %s is in use by another process", c.Dir)
 	}
 	s := &Store{cfg: c, lock: lock, stmt: map[string]statement{}, calls: make(chan *call, c.Queue), done: make(chan struct{}), stop: make(chan struct{}), memory: memory{limit: memorySize}}
-	if err := s.open(filepath.Join(c.Dir, "journal.db")); err != nil {
+	if err := s.open(database); err != nil {
 		s.shut()
 		return nil, err
 	}
@@ -201,6 +204,13 @@ func (s *Store) open(file string) error {
 	case version == 0 && fresh:
 		if _, err := s.write.Exec("BEGIN IMMEDIATE;" + schema + fmt.Sprintf("PRAGMA user_version=%d; COMMIT", schemaVersion)); err != nil {
 			return fmt.Errorf("journal: the schema cannot be written to %s: %w", file, err)
+		}
+		// SQLite lets others read what it makes; until here the directory kept them out. Companions made
+		// later get the mode of the file.
+		for _, name := range []string{file, file + "-wal", file + "-shm"} {
+			if _, _, err := private.Narrow(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("journal: %w", err)
+			}
 		}
 		if err := syncDir(s.cfg.Dir); err != nil {
 			return fmt.Errorf("journal: sync %s: %w", s.cfg.Dir, err)
@@ -301,6 +311,15 @@ func makeDir(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// makeDatabase makes an empty database that is the owner's alone: SQLite would let others read it.
+func makeDatabase(file string) error {
+	f, err := private.OpenFile(file, os.O_CREATE|os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func syncDir(dir string) error {

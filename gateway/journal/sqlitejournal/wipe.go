@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"egov-gateway/gateway/private"
 )
 
 // gone is what stays of a place after erasure: what the body was.
@@ -26,7 +28,7 @@ const wipeBatch = 1000
 
 // lockWiping takes the lock that keeps wiping and backups apart, until the file is closed.
 func lockWiping(dir string, how int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "WIPE"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := private.OpenFile(filepath.Join(dir, "WIPE"), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
