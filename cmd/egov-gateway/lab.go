@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -135,13 +136,24 @@ func prepareLab(system, dir string, clock *hopClock, log *slog.Logger) (l *lab, 
 	return l, ln, tokens, err
 }
 
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePorts are those that freeAddress takes: below the ones that the system gives to connections, or any
+// call out could take an address before its listener has begun.
+const freePortsFrom, freePorts = 10_000, 22_000
+
+// nextPort is a place in them that differs from one process to the next.
+var nextPort atomic.Uint32
+
+// freeAddress is one at which nobody listens, and that it gives to nobody else.
+func freeAddress() (address string, err error) {
+	nextPort.CompareAndSwap(0, mathrand.Uint32N(freePorts)+1)
+	for range 1000 {
+		address = fmt.Sprintf("127.0.0.1:%d", freePortsFrom+nextPort.Add(1)%freePorts)
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", address); err == nil {
+			return address, ln.Close()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
+	return "", err
 }
 
 func secret() string {
