@@ -27,6 +27,7 @@ import (
 	"egov-gateway/adapters/register"
 	"egov-gateway/adapters/socialpayments"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/cabinet"
 	"egov-gateway/gateway/dispatch"
@@ -78,6 +79,7 @@ type builder struct {
 	log          *slog.Logger
 	wrap         func(store) store // nil for the journal as it is
 	m            *metrics
+	house        *admission.House // who is inside any of the doors
 	// watch remembers how each called system did, for the console.
 	watch *systems
 
@@ -111,6 +113,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		now = time.Now
 	}
 	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
+	b.house = admission.New(admission.Config{})
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -200,12 +203,14 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	counter.Register(mux)
+	doorProbes := []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}
 	if mail != nil {
 		door, err := mail.door(b, desk, counter)
 		if err != nil {
 			return nil, err
 		}
 		door.Register(mux)
+		doorProbes = append(doorProbes, doorProbe("door-shep", door.Report))
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
 	streams := func() {}
@@ -232,7 +237,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans != nil {
 		doors = traced(s.spans, doors)
 	}
-	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{{Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, doorProbes), log)
 	ready.Register(admin)
 	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string

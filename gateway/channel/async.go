@@ -21,7 +21,7 @@ func (c *call) asyncMessage(ctx context.Context, m *shep.AsyncMessage) (shep.Pay
 	if m.Type != shep.TypeRequest {
 		return c.returned(ctx, m)
 	}
-	what, err := readBusiness(m.Data, c.c.MaxBytes)
+	what, err := c.readBusiness(ctx, m.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"egov-gateway/gateway"
+	"egov-gateway/gateway/shep"
+)
+
+// At these addresses of loopback stand an honest participant, and strangers.
+const honestAddress, strangersAddress = "127.0.0.2", "127.0.0.3"
+
+// from is a client that calls from an address of its own.
+func from(address string) *http.Client {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 10 * time.Second}
+	return &http.Client{Transport: &http.Transport{DialContext: d.DialContext}, Timeout: 30 * time.Second}
+}
+
+// begin opens a connection from an address and sends the beginning of a request.
+func begin(t *testing.T, l *lab, address, request string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	conn, err := d.Dial("tcp", strings.TrimPrefix(l.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// newDoorsLab is a lab that knows egov.kz at SHEP's door by its address.
+func newDoorsLab(t *testing.T, change func(*Config)) *lab {
+	t.Helper()
+	l, err := newLab(t.TempDir(), monday, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	l.mustReconfigure(t, func(c *Config) {
+		for i := range c.SHEP.Participants {
+			if c.SHEP.Participants[i].SenderID == "EGOV" {
+				c.SHEP.Participants[i].Addresses = []netip.Prefix{netip.MustParsePrefix(honestAddress + "/32")}
+			}
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+	if err := l.startGateway(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// heap is what is in use, in bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+const announces15MB = "POST /shep/sync HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: 15728640\r\n\r\n<a"
+
+// Strangers who announce much and bring nothing take no memory.
+func TestAnnouncedLengthsTakeNoMemory(t *testing.T) {
+	l := newDoorsLab(t, nil)
+	before := heap()
+	for range 130 {
+		begin(t, l, strangersAddress, announces15MB)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if used := heap() - before; used > 64<<20 {
+		t.Errorf("%d MB for 260 bytes", used>>20)
+	}
+}
+
+// soapFrom posts a message from an address and returns the reason of a fault.
+func (l *lab) soapFrom(t *testing.T, client *http.Client, p shep.Payload) (gateway.Reason, error) {
+	t.Helper()
+	resp, err := client.Post(l.base+"/shep/sync", "text/xml", bytes.NewReader(l.envelope(t, "", p)))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	opened, err := shep.Open(body, shep.OpenOptions{MaxBytes: 16 << 20})
+	if err != nil {
+		return "", fmt.Errorf("%w in %s", err, body)
+	}
+	f, ok := opened.Payload.(*shep.Fault)
+	if !ok {
+		return "", nil
+	}
+	reason, _, _ := strings.Cut(f.Info.Data, ":")
+	return gateway.Reason(reason), nil
+}
+
+// Strangers who hold all that strangers may have keep out strangers, and nobody else; whoever asks
+// for health is told.
+func TestStrangersDoNotShutSHEPsDoor(t *testing.T) {
+	l := newDoorsLab(t, nil)
+	for n := range 1100 {
+		begin(t, l, fmt.Sprintf("127.0.%d.3", 1+n%100), announces15MB)
+	}
+	honest := from(honestAddress)
+	for range 5 {
+		m := l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))
+		if reason, err := l.soapFrom(t, honest, m); reason != "" || err != nil {
+			t.Fatalf("a known participant: %q %v", reason, err)
+		}
+	}
+	// Those of before have lost their places by now.
+	var reason gateway.Reason
+	for n := 0; n < 20 && reason != gateway.Overload; n++ {
+		for i := range 80 {
+			begin(t, l, fmt.Sprintf("127.1.%d.3", i), strings.Replace(announces15MB, "15728640", "1000", 1))
+		}
+		var err error
+		if reason, err = l.soapFrom(t, from(strangersAddress), l.message(text("<a/>"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reason != gateway.Overload {
+		t.Errorf("a stranger: %q", reason)
+	}
+	status, _, body := call(t, http.MethodGet, l.admin+"/readyz", nil)
+	if status != http.StatusOK || !strings.Contains(string(body), `"door-shep":"full for stranger"`) {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+// A stranger who brings a byte a second is sent away before ten seconds are over.
+func TestAStrangerWhoIsSlowIsSentAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	l := newDoorsLab(t, nil)
+	conn := begin(t, l, strangersAddress, announces15MB)
+	conn.SetReadDeadline(time.Now().Add(25 * time.Second)) //nolint:errcheck // the read tells
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); !strings.Contains(string(body), string(gateway.BodyTruncated)) || !resp.Close {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+// The ids of a message are bounded, and what is remembered of them does not grow with them.
+func TestMessageIDsAreBounded(t *testing.T) {
+	l := newDoorsLab(t, nil)
+	tests := []struct {
+		name   string
+		change func(*shep.Message)
+		want   gateway.Reason
+	}{
+		{"as long as it may be", func(m *shep.Message) { m.ID = strings.Repeat("x", 256) }, ""},
+		{"a message id", func(m *shep.Message) { m.ID = strings.Repeat("x", 257) }, gateway.DocumentMalformed},
+		{"a chain's id", func(m *shep.Message) { m.CorrelationID = strings.Repeat("x", 257) }, gateway.DocumentMalformed},
+		{"a service's id", func(m *shep.Message) { m.ServiceID = strings.Repeat("x", 257) }, gateway.DocumentMalformed},
+		{"a message id of a megabyte", func(m *shep.Message) { m.ID = strings.Repeat("x", 1<<20) }, gateway.DocumentMalformed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))
+			tt.change(m)
+			if reason, err := l.soapFrom(t, from(honestAddress), m); reason != tt.want || err != nil {
+				t.Errorf("%q %v, want %q", reason, err, tt.want)
+			}
+		})
+	}
+}
