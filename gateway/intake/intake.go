@@ -408,8 +408,10 @@ func (a *admission) checkForm() error {
 	if r.Portal != a.portal {
 		return gateway.Errorf(gateway.PortalMismatch, "the element portal does not name the portal that sent the request")
 	}
-	if age := a.now.Sub(r.CreatedAt); age > time.Duration(p.CreatedAt.Past) || -age > time.Duration(p.CreatedAt.Future) {
-		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future))
+	// Instants are compared: a difference of centuries does not fit into a duration.
+	past, future := time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future)
+	if r.CreatedAt.Before(a.now.Add(-past)) || r.CreatedAt.After(a.now.Add(future)) {
+		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", past, future)
 	}
 	if !r.Representative.IsZero() && !p.Representative.Allowed {
 		return gateway.Errorf(gateway.AttorneyMissing, "nobody may act for the applicant of this service")
