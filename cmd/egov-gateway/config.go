@@ -112,8 +112,8 @@ type Portal struct {
 	CabinetKey      string `yaml:"cabinet_key"`
 	NotifyURL       string `yaml:"notify_url"`
 	NotifyTokenFile string `yaml:"notify_token_file"`
-	// Concurrent bounds the portal's requests worked on at once, beyond which it is answered 429;
-	// 0 leaves it all there is.
+	// Concurrent bounds the portal's requests that are read or worked on at once, beyond which it is
+	// answered 429; 0 leaves it its share of half the room, and the other half with all.
 	Concurrent int `yaml:"concurrent"`
 }
 
@@ -185,7 +185,7 @@ type CabinetConfig struct {
 type Limits struct {
 	Document int   `yaml:"document"`
 	Body     int64 `yaml:"body"`
-	// InFlight bounds all bodies being read or worked on together.
+	// InFlight bounds all bodies being read or worked on together, counted as they come.
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`

@@ -189,3 +189,56 @@ func TestMessageIDsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// A portal's uploads that bring nothing leave the other portals theirs, are cut off after seconds, and
+// a length that is too large is refused before the client is asked to go on.
+func TestAPortalsSilentUploads(t *testing.T) {
+	l := newDoorsLab(t, func(c *Config) {
+		c.Portals = append(c.Portals, Portal{Name: "portal3.kz", TokenFile: "viewer.token", Concurrent: 4})
+	})
+	head := "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer " + l.viewer + "\r\n"
+	var silent []net.Conn
+	for range 40 {
+		silent = append(silent, begin(t, l, strangersAddress, head+"Content-Length: 8388608\r\n\r\n<"))
+	}
+	for range 5 {
+		if status, _, body := l.restPost(t, []byte(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01"))); status != http.StatusAccepted {
+			t.Fatalf("another portal: %d %s", status, body)
+		}
+	}
+	conn := begin(t, l, strangersAddress, head+"Content-Length: 8388609\r\nExpect: 100-continue\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	// The share of that portal may be used up, which is told first.
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge && resp.StatusCode != http.StatusTooManyRequests {
+		t.Fatalf("a length that is too large: %v %v", resp, err)
+	}
+	if testing.Short() {
+		return
+	}
+	answers := map[int]int{}
+	for _, c := range silent {
+		c.SetReadDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // the read tells
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers[resp.StatusCode]++
+	}
+	if answers[http.StatusRequestTimeout] == 0 || answers[http.StatusTooManyRequests] == 0 || len(answers) != 2 {
+		t.Errorf("answers by status: %v", answers)
+	}
+}
+
+// REST refuses a length that is too large before it asks the client to send it.
+func TestNobodyIsAskedToSendWhatIsRefused(t *testing.T) {
+	l := newDoorsLab(t, nil)
+	for name, kind := range map[string]string{"a document": "application/xml", "several parts": "multipart/form-data; boundary=x"} {
+		conn := begin(t, l, strangersAddress, "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: "+kind+"\r\nAuthorization: Bearer "+l.token+
+			"\r\nContent-Length: 8388609\r\nExpect: 100-continue\r\n\r\n")
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // the read tells
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %v %v", name, resp, err)
+		}
+	}
+}

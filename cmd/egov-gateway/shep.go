@@ -189,6 +189,14 @@ func (b *builder) post() (*post, error) {
 	return p, err
 }
 
+// portals are those that participants speak for.
+func (p *post) portals() []string {
+	if p == nil {
+		return nil
+	}
+	return p.directory.Portals()
+}
+
 // door makes the door of the channels.
 func (p *post) door(b *builder, desk channel.Desk, results channel.Results) (*channel.Door, error) {
 	s := b.c.SHEP

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -98,6 +99,17 @@ func HangUp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// dismissTime is how long the server may wait for the body of a request that is answered unread.
+const dismissTime = 500 * time.Millisecond
+
+// Dismiss is called before a request is answered whose body was not read. The server reads a small
+// body that is there, so that the connection can go on; for one that does not come it does not wait.
+func Dismiss(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 && r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(dismissTime)) //nolint:errcheck // without deadlines the server's own is left
+	}
+}
+
 // A pacedReader ends with an error when the body comes too slowly or is too large.
 type pacedReader struct {
 	place   *Place
@@ -155,7 +167,7 @@ func (p *Place) Collect(r io.Reader, announced int64) ([]byte, error) {
 		n, err := r.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		if errors.Is(err, io.EOF) {
-			return data, nil
+			return b.fit(data), nil
 		}
 		if err != nil {
 			return nil, err
@@ -191,6 +203,19 @@ func (b *body) grow(data []byte) ([]byte, error) {
 		}
 	}
 	return bigger, nil
+}
+
+// fit gives back what doubling took too much, when it is a quarter or more.
+func (b *body) fit(data []byte) []byte {
+	if cap(data)-len(data) < max(firstPiece, len(data)/4) {
+		return data
+	}
+	exact := bytes.Clone(data)
+	if less := b.held - int64(cap(exact)); less > 0 {
+		b.place.Release(less)
+		b.held -= less
+	}
+	return exact
 }
 
 func isTooLarge(err error) bool {

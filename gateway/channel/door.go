@@ -202,6 +202,7 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 // run works on one message: who calls, room for what the message brings, then the work.
 func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "text/xml" && kind != "application/xml" {
+		admission.Dismiss(w, r)
 		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml")
 	}
 	limit, name := c.c.MaxBytes, ""

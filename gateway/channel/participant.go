@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/netip"
@@ -137,6 +138,9 @@ func (d *Directory) Queues() []string {
 	}
 	return all
 }
+
+// Portals names the portals that participants speak for.
+func (d *Directory) Portals() []string { return slices.Sorted(maps.Keys(d.byPortal)) }
 
 // queue is the shard of the journal that holds a participant's messages.
 func queue(p *Participant) string { return "shep:" + p.Name }
