@@ -189,6 +189,9 @@ type Limits struct {
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`
+	// Quarantine bounds the bytes of one provider's refused documents that are kept within a day; of
+	// further ones only the digest is. 0 means 16 MiB.
+	Quarantine int64 `yaml:"quarantine"`
 	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
 	DiskFree uint64 `yaml:"disk_free"`
 }

@@ -204,7 +204,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	counter.Register(mux)
-	doorProbes := []httpserver.Probe{doorProbe("door", desk.Report)}
+	doorProbes := []httpserver.Probe{doorProbe("door", desk.Report), doorProbe("door-provider", counter.Report)}
 	if mail != nil {
 		door, err := mail.door(b, desk, counter)
 		if err != nil {
@@ -491,7 +491,7 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		return nil, err
 	}
 	return dispatch.NewCounter(dispatch.Config{Providers: d, Verifier: b.verifier, Forms: b.forms, Step: step, Result: result, Journal: b.store,
-		Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
+		House: b.house, Quarantine: b.c.Limits.Quarantine, Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
 }
 
 // enricher makes one adapter for each configured state system.
