@@ -54,7 +54,7 @@ gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway
 gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
-gateway/httpserver:
+gateway/httpserver: gateway/admission
 gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
 gateway/monitoring:
 gateway/harness: gateway/xmlsig

@@ -37,6 +37,8 @@ type Config struct {
 	TLS     *tls.Config  // nil serves plain HTTP
 	Log     *slog.Logger // nil discards
 	Metrics prometheus.Registerer
+	// Connections bounds those at once.
+	Connections Connections
 	// Draining, if set, is called when Close begins: what streams without an end should end.
 	Draining func()
 }
@@ -44,7 +46,7 @@ type Config struct {
 // A Server serves until Close.
 type Server struct {
 	srv  *http.Server
-	ln   net.Listener
+	ln   *boundedListener
 	done chan error
 }
 
@@ -57,19 +59,22 @@ func Start(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{ln: ln, done: make(chan error, 1), srv: &http.Server{
+	bounded := bound(ln, c.Connections)
+	s := &Server{ln: bounded, done: make(chan error, 1), srv: &http.Server{
 		Handler: observe(c.Handler, c.Log, c.Metrics), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: connectionBuffer, MaxReceiveBufferPerStream: streamBuffer},
+		ConnState: bounded.noteState,
+		ErrorLog:  slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}
 	if c.Draining != nil {
 		s.srv.RegisterOnShutdown(c.Draining)
 	}
 	go func() {
 		if c.TLS != nil {
-			s.done <- s.srv.ServeTLS(ln, "", "")
+			s.done <- s.srv.ServeTLS(bounded, "", "")
 		} else {
-			s.done <- s.srv.Serve(ln)
+			s.done <- s.srv.Serve(bounded)
 		}
 	}()
 	return s, nil
@@ -77,6 +82,9 @@ func Start(c Config) (*Server, error) {
 
 // Addr is the address in use.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Connections tells how many there are.
+func (s *Server) Connections() ConnectionReport { return s.ln.state() }
 
 // Done delivers the error that ended serving.
 func (s *Server) Done() <-chan error { return s.done }
