@@ -166,7 +166,8 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	if err != nil {
 		return nil, err
 	}
-	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: conf, Log: b.log, Draining: con.Close})
+	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux), TLS: conf, Log: b.log,
+		Connections: small(), Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one

@@ -242,3 +242,53 @@ func TestNobodyIsAskedToSendWhatIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whoever holds all connections that strangers may have keeps out neither known parties nor those who
+// ask for health, and they are told.
+func TestConnectionsOfStrangersAreBounded(t *testing.T) {
+	l := newDoorsLab(t, func(c *Config) { c.Limits.Connections = 40 })
+	for n := range 120 {
+		begin(t, l, fmt.Sprintf("127.2.%d.3", n), "POST /shep/sync HTTP/1.1\r\n")
+	}
+	if reason, err := l.soapFrom(t, from(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != "" || err != nil {
+		t.Errorf("a known participant: %q %v", reason, err)
+	}
+	if status, _, _ := get(t, l.admin+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d", status)
+	}
+	status, _, body := get(t, l.admin+"/readyz")
+	if status != http.StatusOK || !strings.Contains(string(body), `"connections":"connections are closed at once"`) {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	_, _, metrics := get(t, l.admin+"/metrics")
+	for _, want := range []string{`egov_gateway_connections_limit{server="doors"} 40`, `egov_gateway_connections_refused_total{bound="total",server="doors"} 9`} {
+		if !bytes.Contains(metrics, []byte(want)) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
+}
+
+// Every door says in the metrics how full it is, and whom it sent away; no address stands there.
+func TestEveryDoorIsMeasured(t *testing.T) {
+	l := newDoorsLab(t, func(c *Config) { c.Portals[0].Concurrent = 1 })
+	conn := begin(t, l, strangersAddress, "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer "+l.token+"\r\nContent-Length: 100\r\n\r\n<")
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if status, _, _ := l.restPost(t, []byte("<a/>")); status == http.StatusTooManyRequests {
+			break
+		}
+	}
+	_, _, metrics := get(t, l.admin+"/metrics")
+	for _, want := range []string{
+		`egov_gateway_door_places{door="rest",room="known"} 1`, `egov_gateway_door_places_limit{door="rest",room="known"} 1024`, `egov_gateway_door_limit_bytes{door="shep",room="strangers"}`,
+		`egov_gateway_door_places{door="provider",room="known"} 0`, `egov_gateway_door_places{door="desk",room="known"} 0`, `egov_gateway_door_places{door="cabinet",room="strangers"} 0`,
+		`egov_gateway_door_places{door="console",room="strangers"} 0`, `egov_gateway_door_refused_total{door="rest",party="egov.kz",reason="door.portal_limit"}`, `egov_gateway_turns_waiting 0`,
+	} {
+		if !bytes.Contains(metrics, []byte(want)) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
+	if bytes.Contains(metrics, []byte("127.0.0.")) {
+		t.Error("an address stands in the metrics")
+	}
+	conn.Close()
+}

@@ -155,7 +155,7 @@ func TestAProvidersFloodIsBounded(t *testing.T) {
 	before := heap()
 	var wg sync.WaitGroup
 	var full atomic.Int64
-	for range 24 {
+	for range 64 {
 		wg.Go(func() {
 			if status := l.callback(t, "steps", doc); status == http.StatusServiceUnavailable {
 				full.Add(1)
@@ -185,7 +185,7 @@ func TestAProvidersFloodIsBounded(t *testing.T) {
 	wg.Wait()
 	close(done)
 	used := int64(<-peak) - before
-	t.Logf("%d MB at most, %d of 24 were sent away", used>>20, full.Load())
+	t.Logf("%d MB at most, %d of 64 were sent away", used>>20, full.Load())
 	if used > 400<<20 {
 		t.Errorf("%d MB were in use", used>>20)
 	}

@@ -86,8 +86,9 @@ func (c *Config) frozen(next *Config) (names []string) {
 		c.Trust, c.Intermediates, c.Revocation, c.Log, c.Limits.DiskFree, c.dir, c.file, c.level = nil, nil, nil, "", 0, "", "", nil
 		portals := make([]Portal, len(c.Portals))
 		for i, p := range c.Portals {
-			// Of a portal that came or went, only the cabinet and the notices wait for a restart.
-			portals[i] = Portal{Name: p.Name, CabinetKey: p.CabinetKey, NotifyURL: p.NotifyURL, NotifyTokenFile: p.NotifyTokenFile}
+			// Of a portal that came or went, only the cabinet, the notices and its part of the connections
+			// wait for a restart.
+			portals[i] = Portal{Name: p.Name, CabinetKey: p.CabinetKey, NotifyURL: p.NotifyURL, NotifyTokenFile: p.NotifyTokenFile, Addresses: p.Addresses}
 		}
 		c.Portals = portals
 		return c

@@ -113,7 +113,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		now = time.Now
 	}
 	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now)}
-	b.house = admission.New(admission.Config{})
+	b.house = admission.New(admission.Config{Refused: b.m.refusedAtDoor, Waited: b.m.waited})
+	b.m.doors.setTurns(b.house.Waiting)
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -204,13 +205,19 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	counter.Register(mux)
-	doorProbes := []httpserver.Probe{doorProbe("door", desk.Report), doorProbe("door-provider", counter.Report)}
+	for _, room := range append(desk.Rooms(), counter.Report) {
+		b.m.doors.addDoor(room)
+	}
+	b.m.doors.setQuarantine(counter.Quarantined)
+	doorProbes := []httpserver.Probe{doorProbe("door", desk.Report), doorProbe("door-provider", counter.Report),
+		{Name: "connections", Note: func() string { return b.m.doors.connections("doors") }}}
 	if mail != nil {
 		door, err := mail.door(b, desk, counter)
 		if err != nil {
 			return nil, err
 		}
 		door.Register(mux)
+		b.m.doors.addDoor(door.Report)
 		doorProbes = append(doorProbes, doorProbe("door-shep", door.Report))
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
@@ -221,7 +228,9 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		if err != nil {
 			return nil, err
 		}
-		cab.Register(mux)
+		inner := http.NewServeMux()
+		cab.Register(inner)
+		mux.Handle("/cabinet/", b.guard(pages("cabinet", cabinetPlaces), inner))
 		streams = cab.Close
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -271,11 +280,17 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.console, err = b.serveConsole(con); err != nil {
 		return nil, err
 	}
-	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg, Draining: streams}); err != nil {
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: tlsConfig, Log: log, Metrics: b.m.reg,
+		Connections: c.connections(), Draining: streams}); err != nil {
 		return nil, err
 	}
-	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Connections: small(), Draining: drained}); err != nil {
 		return nil, err
+	}
+	for name, server := range map[string]*httpserver.Server{"doors": s.doors, "admin": s.admin, "console": s.console} {
+		if server != nil {
+			b.m.doors.addServer(name, server)
+		}
 	}
 	s.wg.Go(func() {
 		if err := b.checker.Run(ctx); err != nil {

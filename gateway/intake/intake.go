@@ -176,6 +176,11 @@ func (d *Desk) SetPortals(all []Portal) {
 // Report tells how full the REST door is, or the desk behind it, and for whom.
 func (d *Desk) Report() admission.Report { return d.rest.Report().Merge(d.desk.Report()) }
 
+// Rooms are the REST door, and the desk behind all doors.
+func (d *Desk) Rooms() []func() admission.Report {
+	return []func() admission.Report{d.rest.Report, d.desk.Report}
+}
+
 // Busy returns [gateway.Overload] while portals are being sent away for want of room.
 func (d *Desk) Busy() error { return d.Report().Err() }
 
