@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/cabinet"
 	"egov-gateway/gateway/shep"
 )
 
@@ -77,6 +81,65 @@ func TestNoDateOfAnotherCenturyIsFresh(t *testing.T) {
 			stale(t, faultOf(t, "async", "", &shep.DeliveryNotification{MessageID: "x", ServiceID: housing, Date: placeholder, StatusDate: placeholder,
 				RequestDate: placeholder, Sender: l.egov(), Accepted: true}, at))
 		})
+	}
+}
+
+// What a provider claims to have done in another century is not taken.
+func TestNoProviderWorksInAnotherCentury(t *testing.T) {
+	l, _ := newTestLab(t, monday, nil)
+	r := l.mustAccept(t, l.draft("citizen-01", taraz), "citizen-01")
+	for name, at := range centuries() {
+		step := fmt.Sprintf("<requestId>%s</requestId><code>register</code><completedAt>%s</completedAt>", r.ID, at.Format(time.RFC3339))
+		if status, reason := l.report(t, "step", step); status != http.StatusUnprocessableEntity || reason != gateway.FormInvalid {
+			t.Errorf("completedAt: %s: %d %s", name, status, reason)
+		}
+		result := fmt.Sprintf(`<requestId>%s</requestId><number>1</number><decidedAt>%s</decidedAt><providerBin>%s</providerBin><providerName><kk>A</kk><ru>A</ru></providerName>
+<refusal><ground>data-unreliable</ground><explanation><kk>A</kk><ru>A</ru></explanation></refusal>`, r.ID, at.Format(time.RFC3339), l.pki.Must("provider-zhambyl-head").BIN)
+		if status, reason := l.report(t, "result", result); status != http.StatusUnprocessableEntity || reason != gateway.FormInvalid {
+			t.Errorf("decidedAt: %s: %d %s", name, status, reason)
+		}
+	}
+}
+
+// A citizen's token whose life spans centuries opens no cabinet; one whose instants are no dates at
+// all neither.
+func TestNoTokenLivesForCenturies(t *testing.T) {
+	l, _ := newTestLab(t, monday, nil)
+	iin, now := l.pki.Must("citizen-01").IIN, l.clock.Now()
+	if l.tokenNow != nil {
+		now = l.tokenNow()
+	}
+	opens := func(claims jwt.MapClaims) int {
+		claims["iss"], claims["aud"], claims["iin"] = "egov.kz", cabinet.Audience, iin
+		token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims).SignedString(l.portalKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _, _ := get(t, l.base+"/cabinet/api/requests", "Authorization", "Bearer "+token)
+		return status
+	}
+	soon := now.Add(10 * time.Minute).Unix()
+	if status := opens(jwt.MapClaims{"iat": now.Unix(), "exp": soon}); status != http.StatusOK {
+		t.Fatalf("an ordinary token: %d", status)
+	}
+	for name, at := range centuries() {
+		if status := opens(jwt.MapClaims{"iat": at.Unix(), "exp": soon}); status != http.StatusUnauthorized {
+			t.Errorf("iat: %s: %d", name, status)
+		}
+		if status := opens(jwt.MapClaims{"iat": now.Unix(), "exp": at.Unix()}); status != http.StatusUnauthorized {
+			t.Errorf("exp: %s: %d", name, status)
+		}
+		if status := opens(jwt.MapClaims{"iat": now.Unix(), "nbf": at.Unix(), "exp": soon}); status != http.StatusUnauthorized && at.After(now) {
+			t.Errorf("nbf: %s: %d", name, status)
+		}
+	}
+	for _, huge := range []float64{1e300, -1e300, 9.223372036854775e18, -9.223372036854775e18} {
+		if status := opens(jwt.MapClaims{"iat": now.Unix(), "exp": huge}); status != http.StatusUnauthorized {
+			t.Errorf("exp %g: %d", huge, status)
+		}
+		if status := opens(jwt.MapClaims{"iat": huge, "exp": soon}); status != http.StatusUnauthorized {
+			t.Errorf("iat %g: %d", huge, status)
+		}
 	}
 }
 

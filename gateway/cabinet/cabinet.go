@@ -138,7 +138,7 @@ func (c *Cabinet) check(token string) (journal.CitizenKey, error) {
 		}
 		return key, nil
 	})
-	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > MaxTokenLife {
+	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.After(claims.IssuedAt.Add(MaxTokenLife)) {
 		return "", refused
 	}
 	iin, err := gateway.ParseIIN(claims.IIN)

@@ -34,6 +34,9 @@ const (
 	// DefaultWindow is how old a message may be by its own date. It may be FutureWindow ahead.
 	DefaultWindow = time.Hour
 	FutureWindow  = 10 * time.Minute
+	// KeepRelayed is how long after its receipt a request may be relayed: for so long an operator may
+	// try.
+	KeepRelayed = 365 * 24 * time.Hour
 	// DefaultInFlight bounds the bytes of all messages at hand of known participants. Each needs about
 	// four times its size while it is worked on. Strangers have half as much beside it.
 	DefaultInFlight = 64 << 20
