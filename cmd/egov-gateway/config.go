@@ -198,6 +198,9 @@ type Limits struct {
 	// A quarter of all is kept for the addresses of portals, participants and regions.
 	Connections           int `yaml:"connections"`
 	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	// PerCitizenOff lifts the passports' per_citizen. TEST ONLY: for measurements, where one citizen
+	// stands for all.
+	PerCitizenOff bool `yaml:"per_citizen_off"`
 	// Quarantine bounds the bytes of one provider's refused documents that are kept within a day; of
 	// further ones only the digest is. 0 means 16 MiB.
 	Quarantine int64 `yaml:"quarantine"`

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -291,4 +292,50 @@ func TestEveryDoorIsMeasured(t *testing.T) {
 		t.Error("an address stands in the metrics")
 	}
 	conn.Close()
+}
+
+// A citizen has so many requests for a service within an hour as the passport says. The answer says
+// when the next one is taken; what was accepted before is answered with its receipt.
+func TestACitizenHasAQuota(t *testing.T) {
+	l := newDoorsLab(t, func(c *Config) { c.Limits.PerCitizenOff = false })
+	var first []byte
+	for n := range 10 {
+		doc := []byte(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01"))
+		if status, _, body := l.restPost(t, doc); status != http.StatusAccepted {
+			t.Fatalf("number %d: %d %s", n+1, status, body)
+		}
+		if first == nil {
+			first = doc
+		}
+	}
+	began := l.clock.Now()
+	more := func() (int, http.Header, []byte) {
+		return l.restPost(t, []byte(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))
+	}
+	status, header, body := more()
+	p := problemOf(t, body)
+	if status != http.StatusTooManyRequests || p.Reason != gateway.CitizenLimit {
+		t.Fatalf("%d %s", status, body)
+	}
+	if after, err := strconv.Atoi(header.Get("Retry-After")); err != nil || after < 3500 || after > 3600 {
+		t.Errorf("Retry-After: %s", header.Get("Retry-After"))
+	}
+	for _, lang := range gateway.Languages {
+		if !strings.Contains(p.Titles[lang], "11:00") { // an hour after ten in Almaty
+			t.Errorf("%s: %s", lang, p.Titles[lang])
+		}
+	}
+	if status, _, body := l.restPost(t, first); status != http.StatusAccepted {
+		t.Errorf("what was accepted before: %d %s", status, body)
+	}
+	if reason, err := l.soapFrom(t, from(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != gateway.CitizenLimit || err != nil {
+		t.Errorf("at SHEP's door: %q %v", reason, err)
+	}
+	if a := l.mustSubmit(t, l.draft("citizen-02", taraz), "citizen-02"); a.status != http.StatusAccepted {
+		t.Errorf("another citizen: %d %s", a.status, a.body)
+	}
+	l.clock.HopTo(began.Add(time.Hour))
+	if status, _, body := more(); status != http.StatusAccepted {
+		t.Errorf("an hour later: %d %s", status, body)
+	}
 }

@@ -194,7 +194,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	portals = append(portals, walk.portal(keys)...)
 	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent,
-		House: b.house, Guests: mail.portals(), Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
+		House: b.house, Guests: mail.portals(), PerCitizen: !c.Limits.PerCitizenOff, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}

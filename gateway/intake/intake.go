@@ -78,6 +78,8 @@ type Config struct {
 	MaxBody     int64 // bytes; 0 means DefaultMaxBody
 	Concurrent  int   // admissions at once; 0 means DefaultConcurrent
 	InFlight    int64 // bytes of bodies at once; 0 means DefaultInFlight
+	// PerCitizen holds citizens to the bounds of the passports (per_citizen).
+	PerCitizen bool
 	// Guests are portals that come by other doors. They have a share of the admissions as well.
 	Guests []string
 	// House lends the processors that all doors share; nil means one of its own.
@@ -109,6 +111,7 @@ type Desk struct {
 	portals atomic.Pointer[[]Portal]
 	rest    *admission.Door // requests at the REST door, from their first byte to their answer
 	desk    *admission.Door // admissions under way, from whatever door
+	quotas  quotas
 	// busy are the answers to who is sent away, by reason and language: they must cost nothing.
 	busy map[gateway.Reason]map[gateway.Language][]byte
 }
@@ -473,6 +476,16 @@ func (a *decision) checkConsent() error {
 // accept computes the plan, signs the receipt and makes all of it durable.
 func (a *decision) accept(ctx context.Context) (*Admission, error) {
 	r, p := a.request, a.route.Passport
+	giveBack, err := a.checkQuota()
+	if err != nil {
+		return nil, err
+	}
+	accepted := false
+	defer func() {
+		if !accepted {
+			giveBack()
+		}
+	}()
 	registered, err := p.Registration(a.now)
 	if err != nil {
 		return nil, a.refuse(err)
@@ -519,5 +532,6 @@ func (a *decision) accept(ctx context.Context) (*Admission, error) {
 	case err != nil:
 		return nil, a.refuse(fmt.Errorf("keep the request: %w", err))
 	}
+	accepted = true
 	return &Admission{Item: it, Dossier: dossier, Receipt: receipt}, nil
 }
