@@ -36,6 +36,10 @@ const (
 // MaxDocument bounds a provider's document, in bytes.
 const MaxDocument = 1 << 20
 
+// MaxMarkup bounds the tags and attributes of a provider's document. A step or a result, its signature
+// included, has fewer than two hundred; a megabyte of tags would keep a processor for half a second.
+const MaxMarkup = 10_000
+
 // MaxQuarantined bounds the notes of documents that were not taken for one request; further ones are
 // refused without a note.
 const MaxQuarantined = 20
@@ -224,6 +228,9 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 		return false, errNoProvider(provider)
 	}
 	now := c.c.Now().UTC()
+	if admission.Markup(doc) > MaxMarkup {
+		return false, gateway.Errorf(gateway.DocumentLimit, "at most %d tags and attributes are taken", MaxMarkup)
+	}
 	var opened *verification.Document
 	if err := c.c.House.Work(ctx, provider, func() (err error) {
 		opened, err = c.c.Verifier.Open(doc, MaxDocument)
