@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -337,5 +338,34 @@ func TestACitizenHasAQuota(t *testing.T) {
 	l.clock.HopTo(began.Add(time.Hour))
 	if status, _, body := more(); status != http.StatusAccepted {
 		t.Errorf("an hour later: %d %s", status, body)
+	}
+}
+
+// A stranger's message that is made of tags is weighed before it is looked into.
+func TestTagsOfStrangersAreWeighed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
+	l := newDoorsLab(t, nil)
+	m := l.message(text("<a/>"))
+	m.SenderID, m.Password = "NOBODY", ""
+	envelope := bytes.Replace(l.envelope(t, "", m), []byte("&lt;a/&gt;"), []byte(strings.Repeat("<a/>", 250_000)), 1)
+	before, most := heap(), watchHeap()
+	var wg sync.WaitGroup
+	for n := range 50 {
+		client := from(fmt.Sprintf("127.7.%d.3", n))
+		wg.Go(func() {
+			resp, err := client.Post(l.base+"/shep/sync", "text/xml", bytes.NewReader(envelope))
+			if err != nil {
+				return // the connection was ended before all was sent
+			}
+			resp.Body.Close()
+		})
+	}
+	wg.Wait()
+	if used := most() - before; used > 400<<20 {
+		t.Errorf("%d MB were in use", used>>20)
+	} else {
+		t.Logf("%d MB were in use at most", used>>20)
 	}
 }

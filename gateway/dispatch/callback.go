@@ -190,6 +190,9 @@ func (c *Counter) receive(w http.ResponseWriter, r *http.Request, kind string) (
 		err = gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected")
 	}
 	if err == nil {
+		err = checkMarkup(body)
+	}
+	if err == nil {
 		err = place.Reserve(admission.Weight(body))
 	}
 	if err != nil {
@@ -218,6 +221,13 @@ func wantXML(r *http.Request) error {
 	return nil
 }
 
+func checkMarkup(doc []byte) error {
+	if admission.Markup(doc) > MaxMarkup {
+		return gateway.Errorf(gateway.DocumentLimit, "at most %d tags and attributes are taken", MaxMarkup)
+	}
+	return nil
+}
+
 // Take verifies a provider's document and leaves it for its request. When it returns nil the
 // document is durable; fresh is false when it was taken before. A document that names a
 // request of this provider but does not verify is quarantined, and the error says why. It computes
@@ -228,8 +238,8 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 		return false, errNoProvider(provider)
 	}
 	now := c.c.Now().UTC()
-	if admission.Markup(doc) > MaxMarkup {
-		return false, gateway.Errorf(gateway.DocumentLimit, "at most %d tags and attributes are taken", MaxMarkup)
+	if err := checkMarkup(doc); err != nil {
+		return false, err
 	}
 	var opened *verification.Document
 	if err := c.c.House.Work(ctx, provider, func() (err error) {
