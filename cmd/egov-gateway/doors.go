@@ -75,17 +75,18 @@ func newDoorsCollector() *doorsCollector {
 		return prometheus.NewDesc("egov_gateway_"+name, help, labels, nil)
 	}
 	return &doorsCollector{
-		places:      desc("door_places", "Requests inside a door.", "door", "room"),
-		placesLimit: desc("door_places_limit", "Requests for which a door has room; one of those it knows has at least its share of half of it.", "door", "room"),
-		bytes:       desc("door_used_bytes", "Memory that bodies inside a door take.", "door", "room"),
-		bytesLimit:  desc("door_limit_bytes", "Memory for which a door has room; 0 without a bound.", "door", "room"),
-		open:        desc("connections", "Open connections.", "server"),
-		openLimit:   desc("connections_limit", "Connections that may be open.", "server"),
-		refused:     desc("connections_refused_total", "Connections that were closed at once, by the bound that was met.", "server", "bound"),
-		evicted:     desc("connections_evicted_total", "Idle connections that made way for new ones.", "server"),
-		waiting:     desc("turns_waiting", "Computations at the doors that wait for a processor."),
-		quarantine:  desc("quarantine_used_bytes", "Refused documents of a provider that were kept within a day.", "provider"),
-		servers:     map[string]func() httpserver.ConnectionReport{},
+		places: desc("door_places", "Requests inside a door.", "door", "room"),
+		placesLimit: desc("door_places_limit", "Requests for which a door has room; half of it is kept in equal shares for those it knows.",
+			"door", "room"),
+		bytes:      desc("door_used_bytes", "Memory that bodies inside a door take.", "door", "room"),
+		bytesLimit: desc("door_limit_bytes", "Memory for which a door has room; 0 without a bound.", "door", "room"),
+		open:       desc("connections", "Open connections.", "server"),
+		openLimit:  desc("connections_limit", "Connections that may be open.", "server"),
+		refused:    desc("connections_refused_total", "Connections that were closed at once, by the bound that was met.", "server", "bound"),
+		evicted:    desc("connections_evicted_total", "Idle connections that made way for new ones.", "server"),
+		waiting:    desc("turns_waiting", "Computations at the doors that wait for a processor."),
+		quarantine: desc("quarantine_used_bytes", "Refused documents of a provider that were kept within a day.", "provider"),
+		servers:    map[string]func() httpserver.ConnectionReport{},
 	}
 }
 
@@ -125,7 +126,8 @@ func (c *doorsCollector) connections(server string) string {
 
 // Describe implements prometheus.Collector.
 func (c *doorsCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.places, c.placesLimit, c.bytes, c.bytesLimit, c.open, c.openLimit, c.refused, c.evicted, c.waiting, c.quarantine} {
+	for _, d := range []*prometheus.Desc{c.places, c.placesLimit, c.bytes, c.bytesLimit, c.open, c.openLimit, c.refused, c.evicted,
+		c.waiting, c.quarantine} {
 		ch <- d
 	}
 }

@@ -88,9 +88,11 @@ func newMetrics(now func() time.Time) *metrics {
 		commit:    plain("journal_commit_duration_seconds", "Time of one journal transaction, waits for the disk included.", latency),
 		group:     plain("journal_commit_calls", "Calls that shared one journal transaction.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}),
 		turns:     plain("turn_wait_seconds", "Time that a computation at the doors waited for a processor.", latency),
-		sentAway:  counter("door_refused_total", "Requests that a door sent away for want of room, or because their body came too slowly; party \"stranger\" is everybody it does not know.", "door", "party", "reason"),
-		doors:     newDoorsCollector(),
-		sync:      plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
+		sentAway: counter("door_refused_total",
+			"Requests that a door sent away for want of room, or for a body that came too slowly; party \"stranger\" is whom it does not know.",
+			"door", "party", "reason"),
+		doors: newDoorsCollector(),
+		sync:  plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
 	}
 	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.upstream, m.breakers, m.skew, m.commit, m.group, m.sync, m.turns, m.sentAway, m.doors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

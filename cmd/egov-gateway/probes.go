@@ -52,7 +52,9 @@ func (b *builder) probes(shards []string) []httpserver.Probe {
 // doorProbe says for whom a door is full. The gateway is not ready while it is full for everybody it
 // knows: that strangers, or one party beyond its share, are sent away takes no instance out of service.
 func doorProbe(name string, report func() admission.Report) httpserver.Probe {
-	return httpserver.Probe{Name: name, Check: func(context.Context) error { return report().Err() }, Note: func() string { return report().String() }}
+	return httpserver.Probe{Name: name,
+		Check: func(context.Context) error { return report().Err() },
+		Note:  func() string { return report().String() }}
 }
 
 // terms makes those of a request received now, for each service of the shard.

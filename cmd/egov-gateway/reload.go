@@ -88,7 +88,8 @@ func (c *Config) frozen(next *Config) (names []string) {
 		for i, p := range c.Portals {
 			// Of a portal that came or went, only the cabinet, the notices and its part of the connections
 			// wait for a restart.
-			portals[i] = Portal{Name: p.Name, CabinetKey: p.CabinetKey, NotifyURL: p.NotifyURL, NotifyTokenFile: p.NotifyTokenFile, Addresses: p.Addresses}
+			portals[i] = Portal{Name: p.Name, CabinetKey: p.CabinetKey, NotifyURL: p.NotifyURL, NotifyTokenFile: p.NotifyTokenFile,
+				Addresses: p.Addresses}
 		}
 		c.Portals = portals
 		return c

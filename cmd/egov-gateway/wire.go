@@ -194,7 +194,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	portals = append(portals, walk.portal(keys)...)
 	desk, err := intake.New(intake.Config{Portals: portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent,
-		House: b.house, Guests: mail.portals(), PerCitizen: !c.Limits.PerCitizenOff, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
+		House: b.house, Guests: mail.portals(), PerCitizen: !c.Limits.PerCitizenOff,
+		Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +285,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		Connections: c.connections(), Draining: streams}); err != nil {
 		return nil, err
 	}
-	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Connections: small(), Draining: drained}); err != nil {
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Connections: small(),
+		Draining: drained}); err != nil {
 		return nil, err
 	}
 	for name, server := range map[string]*httpserver.Server{"doors": s.doors, "admin": s.admin, "console": s.console} {
@@ -506,7 +508,8 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		return nil, err
 	}
 	return dispatch.NewCounter(dispatch.Config{Providers: d, Verifier: b.verifier, Forms: b.forms, Step: step, Result: result, Journal: b.store,
-		House: b.house, Quarantine: b.c.Limits.Quarantine, Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
+		House: b.house, Quarantine: b.c.Limits.Quarantine, Problem: b.problem,
+		Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
 }
 
 // enricher makes one adapter for each configured state system.

@@ -216,7 +216,8 @@ func (d *Door) Check(party string) error {
 // the asking place is inside: it gets all the bytes it needs, so that no message is too large for ever.
 func (d *Door) take(a *account, n Room, alone bool) error {
 	if a.most > 0 && n.Places > 0 && a.used.Places+n.Places > a.most {
-		return d.sendAway(a, gateway.Errorf(gateway.PortalLimit, "%d requests of this party are being worked on; it may have %d", a.used.Places, a.most))
+		return d.sendAway(a, gateway.Errorf(gateway.PortalLimit,
+			"%d requests of this party are being worked on; it may have %d", a.used.Places, a.most))
 	}
 	want := Room{a.used.Places + n.Places, a.used.Bytes + n.Bytes}
 	all, beyond := Room{}, Room{}
@@ -394,7 +395,8 @@ func (r Report) Err() error {
 	if !r.Full {
 		return nil
 	}
-	return gateway.Errorf(gateway.Overload, "requests are sent away: %d are being worked on, %d MB are in use", r.Known.Places, r.Known.Bytes>>20)
+	return gateway.Errorf(gateway.Overload,
+		"requests are sent away: %d are being worked on, %d MB are in use", r.Known.Places, r.Known.Bytes>>20)
 }
 
 // String is "ok", or for whom the door is full.

@@ -182,7 +182,8 @@ type body struct {
 	held      int64
 }
 
-// grow doubles the buffer, at most to one byte more than is announced: that byte tells the end. It reserves the capacity that the allocator really gives.
+// grow doubles the buffer, at most to one byte more than is announced: that byte tells the end. It
+// reserves the capacity that the allocator really gives.
 func (b *body) grow(data []byte) ([]byte, error) {
 	n := int64(len(data))
 	next := max(firstPiece, n+min(n, largestStep))

@@ -229,7 +229,8 @@ func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error)
 	}
 	var opened shep.Opened
 	if err := c.place.Work(r.Context(), func() (err error) {
-		opened, err = shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.known, Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
+		opened, err = shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.known,
+			Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
 		return err
 	}); err != nil {
 		return nil, err

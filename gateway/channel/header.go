@@ -30,12 +30,15 @@ func (h header) longest() (n int) {
 func headerOf(p shep.Payload) header {
 	switch p := p.(type) {
 	case *shep.Message:
-		return header{sender: shep.Sender{ID: p.SenderID, Password: p.Password}, service: p.ServiceID, date: p.Date, once: p.ID, content: sha256.Sum256(p.Data.Document),
+		return header{sender: shep.Sender{ID: p.SenderID, Password: p.Password}, service: p.ServiceID,
+			date: p.Date, once: p.ID, content: sha256.Sum256(p.Data.Document),
 			ids: []string{p.ID, p.CorrelationID, p.ServiceID, p.RouteID, p.SenderID, p.SessionID}}
 	case *shep.AsyncMessage:
-		return header{sender: p.Sender, service: p.ServiceID, date: p.Date, ids: []string{p.ID, p.CorrelationID, p.ServiceID, p.Sender.ID, p.SessionID}}
+		return header{sender: p.Sender, service: p.ServiceID, date: p.Date,
+			ids: []string{p.ID, p.CorrelationID, p.ServiceID, p.Sender.ID, p.SessionID}}
 	case *shep.MessagesQuery:
-		return header{sender: p.Sender, service: p.ServiceID, date: p.Date, undated: p.Date.IsZero(), ids: []string{p.ID, p.CorrelationID, p.ServiceID, p.Sender.ID}}
+		return header{sender: p.Sender, service: p.ServiceID, date: p.Date, undated: p.Date.IsZero(),
+			ids: []string{p.ID, p.CorrelationID, p.ServiceID, p.Sender.ID}}
 	case *shep.DeliveryNotification:
 		return header{sender: p.Sender, service: p.ServiceID, date: p.RequestDate, ids: []string{p.MessageID, p.ServiceID, p.Sender.ID}}
 	case *shep.StatusQuery:

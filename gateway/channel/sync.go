@@ -139,7 +139,8 @@ func (c *call) relayed(ctx context.Context, receipt []byte) (*intake.Relayed, er
 	at, atOK := passport.Field(root, "receivedAt")
 	sum, sumOK := passport.Field(root, "contentSha256")
 	when, err := time.Parse(time.RFC3339Nano, at)
-	if !root.Is("urn:egov-gateway:receipt:1", "receipt") || !atOK || !sumOK || err != nil || when.After(c.now.Add(FutureWindow)) || when.Before(c.now.Add(-KeepRelayed)) {
+	if !root.Is("urn:egov-gateway:receipt:1", "receipt") || !atOK || !sumOK || err != nil ||
+		when.After(c.now.Add(FutureWindow)) || when.Before(c.now.Add(-KeepRelayed)) {
 		return nil, malformed("the receipt of the other gateway cannot be used")
 	}
 	return &intake.Relayed{At: when, ContentSHA256: sum}, nil

@@ -112,7 +112,8 @@ type boundedConn struct {
 
 func bound(ln net.Listener, c Connections) *boundedListener {
 	c = c.withDefaults()
-	return &boundedListener{Listener: ln, c: c, open: map[*boundedConn]struct{}{}, addresses: map[netip.Prefix]int{}, report: ConnectionReport{Limit: c.Total}}
+	return &boundedListener{Listener: ln, c: c, open: map[*boundedConn]struct{}{}, addresses: map[netip.Prefix]int{},
+		report: ConnectionReport{Limit: c.Total}}
 }
 
 // Accept implements [net.Listener].

@@ -63,7 +63,8 @@ func Start(c Config) (*Server, error) {
 	s := &Server{ln: bounded, done: make(chan error, 1), srv: &http.Server{
 		Handler: observe(c.Handler, c.Log, c.Metrics), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
-		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: connectionBuffer, MaxReceiveBufferPerStream: streamBuffer},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: connectionBuffer,
+			MaxReceiveBufferPerStream: streamBuffer},
 		ConnState: bounded.noteState,
 		ErrorLog:  slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}

@@ -235,7 +235,8 @@ func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 		return nil, err
 	}
 	defer place.Leave()
-	a := &decision{Desk: d, place: place, door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
+	a := &decision{Desk: d, place: place,
+		door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
 	a.now = a.at
 	if a.relayed != nil {
 		a.now = s.Relayed.At.UTC().Truncate(time.Microsecond)
