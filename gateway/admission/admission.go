@@ -234,13 +234,15 @@ func (d *Door) take(a *account, n Room, alone bool) error {
 	places := d.c.Known.Places > 0 && n.Places > 0
 	bytes := d.c.Known.Bytes > 0 && n.Bytes > 0 && !(alone && all.Bytes == n.Bytes+a.used.Bytes)
 	common := Room{d.c.Known.Places - d.listed*d.share.Places, d.c.Known.Bytes - int64(d.listed)*d.share.Bytes}
-	if places && all.Places > d.c.Known.Places || bytes && all.Bytes > d.c.Known.Bytes {
-		d.refused = d.house.c.Now()
+	noPlace := places && want.Places > own.Places && beyond.Places > common.Places
+	noBytes := bytes && want.Bytes > own.Bytes && beyond.Bytes > common.Bytes
+	if noPlace && all.Places > d.c.Known.Places || noBytes && all.Bytes > d.c.Known.Bytes {
+		d.refused = d.house.c.Now() // not even another party would have found room
 	}
 	switch {
-	case places && want.Places > own.Places && beyond.Places > common.Places:
+	case noPlace:
 		return d.sendAway(a, gateway.Errorf(gateway.Overload, "%d requests are being worked on", all.Places-n.Places))
-	case bytes && want.Bytes > own.Bytes && beyond.Bytes > common.Bytes:
+	case noBytes:
 		return d.sendAway(a, gateway.Errorf(gateway.Overload, "%d MB are in use", (all.Bytes-n.Bytes)>>20))
 	}
 	a.used = want

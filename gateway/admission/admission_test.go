@@ -18,13 +18,13 @@ import (
 	"egov-gateway/gateway/admission"
 )
 
-// a, b and c are parties; 1 to 4 are addresses of strangers.
+// Parties are a, b and c; strangers are told by their addresses, numbers.
 func newDoor(known, strangers admission.Room, parties ...admission.Party) *admission.Door {
 	return admission.New(admission.Config{}).NewDoor(admission.DoorConfig{Name: "door", Known: known, Strangers: strangers}, parties...)
 }
 
 func address(who string) string {
-	return map[string]string{"1": "192.0.2.1:4000", "1'": "192.0.2.1:4001", "2": "192.0.2.2:4000",
+	return map[string]string{"1": "192.0.2.1:4000", "1'": "192.0.2.1:4001", "2": "192.0.2.2:4000", "3": "192.0.2.3:4000",
 		"6": "[2001:db8:0:1::1]:1", "6'": "[2001:db8:0:1::2]:1", "7": "[2001:db8:0:2::1]:1"}[who]
 }
 
@@ -59,7 +59,7 @@ func TestPlacesAreShared(t *testing.T) {
 		{"another address", 4, nil, "1", "2", "", false},
 		{"a network of IPv6 is one address", 4, nil, "6", "6'", gateway.Overload, false},
 		{"another network", 4, nil, "6", "7", "", false},
-		{"strangers together are bounded", 4, nil, "1 2 6 7", "192.0.2.3", "", false},
+		{"strangers together are bounded", 4, nil, "1 2 6 7", "3", gateway.Overload, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,6 +141,25 @@ func TestBytesAreShared(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A door that lets everybody in calls itself full for nobody, though one alone took more than there is.
+func TestADoorIsFullOnlyForWhomItSendsAway(t *testing.T) {
+	d := newDoor(admission.Room{Places: 8, Bytes: 100}, admission.Room{}, admission.Party{Name: "a"}, admission.Party{Name: "b"})
+	a, _ := enter(d, "a")
+	b, _ := enter(d, "b")
+	if err := errors.Join(a.Reserve(300), b.Reserve(25)); err != nil {
+		t.Fatal(err)
+	}
+	if r := d.Report(); r.Err() != nil || r.String() != "ok" {
+		t.Errorf("%v, %s", r.Err(), r)
+	}
+	if err := b.Reserve(1); gateway.ReasonOf(err) != gateway.Overload {
+		t.Errorf("%v", err)
+	}
+	if r := d.Report(); r.Err() == nil || r.String() != "full for b" {
+		t.Errorf("%v, %s", r.Err(), r)
 	}
 }
 
