@@ -9,7 +9,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test test-dates check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console screens fuzz certs trace test-nca deps
+.PHONY: build demo test test-dates check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -115,6 +115,10 @@ bench-intake:
 # What the operators' pages cost with JOURNAL_AGE requests stored; fails above 100 ms.
 bench-console:
 	JOURNAL_AGE=$(JOURNAL_AGE) $(GO) test -timeout 30m -run '^$$' -bench '^BenchmarkPages$$' -benchtime 1x ./gateway/console
+
+# What an honest portal gets while others attack the doors, on loopback: TEST ONLY.
+bench-doors:
+	$(GO) test -timeout 10m -run '^$$' -bench '^BenchmarkDoors$$' -benchtime 1x ./cmd/egov-gateway
 
 # The README's pictures anew, from the browser tests; all of them stay in bin/screens.
 screens: deps

@@ -5,7 +5,8 @@
 //
 //  1. [egov-gateway/gateway/intake] takes the signed XML and its copies from the portal,
 //     which it knows by a token or a client certificate. Package channel does the same for
-//     portals and gateways that speak SHEP, and carries what comes back to them.
+//     portals and gateways that speak SHEP, and carries what comes back to them. Package
+//     admission says, at every door, how much of it one caller may take.
 //  2. [egov-gateway/gateway/xmlsig] scans the bytes strictly and verifies the signature;
 //     after it, only what was signed can be reached.
 //  3. [egov-gateway/gateway/trust] judges the certificate: path, validity, purpose.

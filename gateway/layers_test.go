@@ -34,6 +34,8 @@ gateway/message: gateway
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
 gateway/tracing: gateway
+# Who comes in at any door, and how much of it they may take.
+gateway/admission: gateway
 gateway/upstream: gateway gateway/tracing
 gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
@@ -44,9 +46,9 @@ gateway/journal/redisjournal: gateway gateway/journal gateway/private
 gateway/journal/powerloss:
 gateway/attachment: gateway gateway/private
 gateway/enrich: gateway
-gateway/dispatch: gateway gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
-gateway/intake: gateway gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
-gateway/channel: gateway gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
+gateway/dispatch: gateway gateway/admission gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
+gateway/intake: gateway gateway/admission gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
+gateway/channel: gateway gateway/admission gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 # Modes of files.
 gateway/private:
 gateway/browser: gateway gateway/message
@@ -54,7 +56,7 @@ gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway
 gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
-gateway/httpserver:
+gateway/httpserver: gateway/admission
 gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
 gateway/monitoring:
 gateway/harness: gateway/xmlsig

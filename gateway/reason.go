@@ -243,6 +243,9 @@ const (
 	Overload Reason = "door.overload"
 	// PortalLimit: the portal has as many requests at work as it may; try again later.
 	PortalLimit Reason = "door.portal_limit"
+	// CitizenLimit: as many requests of the citizen for this service were accepted as may be within the passport's
+	// time; the answer says when the next one will be.
+	CitizenLimit Reason = "door.citizen_limit"
 )
 
 // What happens to accepted work (packages enrich, dispatch, pipeline, journal).
@@ -327,7 +330,7 @@ var classes = map[Reason]Class{
 	PortalUnauthenticated: Permanent, CitizenUnauthenticated: Permanent, ProviderUnauthenticated: Permanent,
 	OperatorUnauthenticated: Permanent, OperatorForbidden: Permanent, FormForged: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
-	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry,
+	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry, CitizenLimit: Permanent,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,

@@ -122,9 +122,12 @@ type Portal struct {
 	CabinetKey      string `yaml:"cabinet_key" file:"public"`
 	NotifyURL       string `yaml:"notify_url"`
 	NotifyTokenFile string `yaml:"notify_token_file" file:"secret"`
-	// Concurrent bounds the portal's requests worked on at once, beyond which it is answered 429;
-	// 0 leaves it all there is.
+	// Concurrent bounds the portal's requests that are read or worked on at once, beyond which it is
+	// answered 429; 0 leaves it its share of half the room, and the other half with all.
 	Concurrent int `yaml:"concurrent"`
+	// Addresses are the networks it calls from: connections from there have a part that no stranger
+	// takes. They prove nothing.
+	Addresses []netip.Prefix `yaml:"addresses"`
 }
 
 // Provider is the way to a provider named in a passport.
@@ -208,10 +211,21 @@ type Credentials struct {
 type Limits struct {
 	Document int   `yaml:"document"`
 	Body     int64 `yaml:"body"`
-	// InFlight bounds all bodies being read or worked on together.
+	// InFlight bounds all bodies being read or worked on together, counted as they come.
 	InFlight int64 `yaml:"in_flight"`
 	// Concurrent bounds the requests worked on at once; beyond, 503 within milliseconds.
 	Concurrent int `yaml:"concurrent"`
+	// Connections bounds those at Listen; 0 means half of the file limit, at most 4096.
+	// ConnectionsPerAddress bounds those of one address, or of one /64 of IPv6; 0 means a quarter of them.
+	// A quarter of all is kept for the addresses of portals, participants and regions.
+	Connections           int `yaml:"connections"`
+	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	// PerCitizenOff lifts the passports' per_citizen. TEST ONLY: for measurements, where one citizen
+	// stands for all.
+	PerCitizenOff bool `yaml:"per_citizen_off"`
+	// Quarantine bounds the bytes of one provider's refused documents that are kept within a day; of
+	// further ones only the digest is. 0 means 16 MiB.
+	Quarantine int64 `yaml:"quarantine"`
 	// DiskFree is the room on the journal's disk, in bytes, below which nothing more is accepted.
 	DiskFree uint64 `yaml:"disk_free"`
 }
@@ -326,6 +340,9 @@ func (c *Config) check() error {
 	}
 	if c.Pipeline.Workers < 0 {
 		errs = append(errs, errors.New("pipeline.workers: a number above zero is expected"))
+	}
+	if c.Limits.Connections < 0 || c.Limits.ConnectionsPerAddress < 0 || c.Limits.Quarantine < 0 {
+		errs = append(errs, errors.New("limits: connections, connections_per_address and quarantine must not be below 0"))
 	}
 	if l := time.Duration(c.Pipeline.Lease); l != 0 && l < time.Second {
 		errs = append(errs, errors.New("pipeline.lease: at least 1s is needed"))

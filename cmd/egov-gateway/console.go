@@ -162,8 +162,8 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	if err != nil {
 		return nil, err
 	}
-	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: mux, TLS: liveTLS(&b.parts.consoleTLS),
-		Log: b.log, Trusted: trusted, Draining: con.Close})
+	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux), TLS: liveTLS(&b.parts.consoleTLS),
+		Log: b.log, Trusted: trusted, Connections: small(), Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one

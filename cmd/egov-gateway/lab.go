@@ -241,6 +241,7 @@ func (l *lab) writeConfig(doors, admin, consoleAddress string) (map[string]strin
 			{Name: "bank.kz", SenderID: "BANK", Certificates: []string{"system-portal.crt"}, Services: labServices()},
 		}},
 		Console: &Console{Listen: consoleAddress, Operators: []Operator{{Name: "operator", Act: []string{console.Everywhere}, TestTokenFile: "operator.token"}, {Name: "viewer", View: []string{"zhambyl"}, TestTokenFile: "viewer.token"}}},
+		Limits:  Limits{PerCitizenOff: true},
 		Cabinet: CabinetConfig{PortalURL: "http://" + l.portal + "/"},
 		Portals: []Portal{{Name: "egov.kz", TokenFile: "portal.token", CabinetKey: "portal.pem", NotifyURL: l.sim + "/portal/notices"}},
 		Sources: Sources{Deadline: Duration(5 * time.Second), GBDFL: source("gbdfl"), GBDRN: source("gbdrn"), SocialPayments: source("socialpayments"), Income: source("income"), Alimony: source("alimony"), Employment: source("employment")},

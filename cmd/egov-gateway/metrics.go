@@ -39,6 +39,9 @@ type metrics struct {
 	commit    prometheus.Histogram
 	group     prometheus.Histogram
 	sync      prometheus.Histogram
+	turns     prometheus.Histogram
+	sentAway  *prometheus.CounterVec
+	doors     *doorsCollector
 
 	mu     sync.Mutex
 	roles  map[string]string    // guarded by mu: of the systems that are called, by name
@@ -86,9 +89,15 @@ func newMetrics(now func() time.Time) *metrics {
 		skew:      gauge("upstream_clock_skew_seconds", "This gateway's clock minus the header Date of a system's last answer.", "system", "role"),
 		commit:    plain("journal_commit_duration_seconds", "Time of one journal transaction, waits for the disk included.", latency),
 		group:     plain("journal_commit_calls", "Calls that shared one journal transaction.", []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}),
-		sync:      plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
+		turns:     plain("turn_wait_seconds", "Time that a computation at the doors waited for a processor.", latency),
+		sentAway: counter("door_refused_total",
+			"Requests that a door sent away for want of room, or for a body that came too slowly; party \"stranger\" is whom it does not know.",
+			"door", "party", "reason"),
+		doors: newDoorsCollector(),
+		sync:  plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
 	}
-	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.signIns, m.upstream, m.breakers, m.skew, m.commit, m.group, m.sync,
+	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.signIns, m.upstream, m.breakers, m.skew,
+		m.commit, m.group, m.sync, m.turns, m.sentAway, m.doors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.clock()
 	m.build()
@@ -214,6 +223,14 @@ func (m *metrics) setRole(name, role string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.roles[name] = role
+}
+
+// refusedAtDoor counts who was sent away.
+func (m *metrics) refusedAtDoor(door, party string, r gateway.Reason) {
+	if m.synthetic(party, "") {
+		return
+	}
+	m.sentAway.WithLabelValues(door, party, string(r)).Inc()
 }
 
 func (m *metrics) call(ctx context.Context, o upstream.Observation) {

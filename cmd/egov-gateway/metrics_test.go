@@ -20,6 +20,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/console"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/synthetic"
@@ -111,7 +112,8 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"issuer": like("[0-9a-f]{8}"), "kind": in(kinds, []string{"step", "result", "full", "delta"}), "method": in([]string{"", "ocsp", "crl", "crl+delta"}),
 		"name":      like(`(anchor|intermediate)-[0-9]+|gateway|[0-9a-f]{8}|synthetic-citizen|synthetic-provider|` + strings.Join(providers, "|")),
 		"operation": like("[A-Za-z]+"), "outcome": in([]string{"ok", "failed", "refused"}), "participant": in(none, []string{"egov.kz", "bank.kz"}), "portal": in(none, []string{"egov.kz", "bank.kz"}),
-		"probe": in([]string{"journal", "trust", "revocation", "signature", "terms", "door", "synthetic", "calendar", "outgoing", "configuration"}), "setting": like("[a-z_]+"),
+		"probe": in([]string{"journal", "trust", "revocation", "signature", "terms", "door", "door-provider", "door-shep", "connections", "synthetic",
+			"calendar", "outgoing", "configuration"}), "setting": like("[a-z_]+"),
 		"provider": in(none, providers), "reason": in(none, []string{"", "accepted", "recorded", "answered"}, reasons),
 		"responder": like("[0-9]"), "role": in([]string{roleProvider, roleRegister, rolePortal, roleRegion, roleParticipant, roleRevocation, "own", "ca", "responder", "anchor", "intermediate"}),
 		"route": like(`none|[A-Z]* ?/[a-z0-9/{}$._-]*`), "service": in(none, []string{"housing-aid", "complaint", "shep"}), "shard": in(none, []string{"all", "shep:egov.kz", "shep:bank.kz"}, shards),
@@ -119,7 +121,10 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"way":    in(console.Ways),
 		"step":   like("enrich|dispatch|follow|notify|retain|remove|parked|push|wait|keep|[a-z-]+"),
 		"system": in(sources, providers, []string{"portal", "revocation", "egov.kz", "bank.kz"}),
-		"le":     like(`[0-9.e+-]+|\+Inf`), "quantile": like("[0-9.]+"),
+		"door":   in([]string{"rest", "desk", "shep", "provider", "cabinet", "console"}), "room": in([]string{"known", "strangers"}),
+		"party":  in([]string{admission.Stranger, "egov.kz", "bank.kz"}, providers),
+		"server": in([]string{"doors", "admin", "console"}), "bound": in([]string{"total", "address"}),
+		"le": like(`[0-9.e+-]+|\+Inf`), "quantile": like("[0-9.]+"),
 	}
 }
 

@@ -125,8 +125,10 @@ func (f family) unit() string {
 // labelled says for each label where its values come from. Every list is closed.
 func labelled() [][2]string {
 	return [][2]string{
+		{"bound", "total, address"},
 		{"code", "HTTP status"},
 		{"deadline", "on-time, due-soon, overdue, met, missed"},
+		{"door", "rest, desk (admissions from any door), shep, provider, cabinet, console"},
 		{"duplicate", "true, false"},
 		{"goversion", "of the program"},
 		{"issuer", "the first eight digits of the serial of a configured issuer"},
@@ -136,13 +138,16 @@ func labelled() [][2]string {
 		{"operation", "operations of SHEP's channels"},
 		{"outcome", "ok, failed, refused"},
 		{"participant", "configured participants and regions, none"},
+		{"party", "configured portals, participants, regions and providers; stranger"},
 		{"portal", "configured portals, none"},
 		{"probe", "the probes of /readyz"},
 		{"provider", "configured providers, none"},
 		{"reason", "the reasons of the catalogue (gateway/reason.go); accepted, recorded, answered, none, empty for success"},
 		{"responder", "place in the configuration of the issuer"},
 		{"role", "provider, register, portal, region, participant, revocation; own, ca, responder, anchor, intermediate of a certificate"},
+		{"room", "known, strangers"},
 		{"route", "patterns of the program's own addresses, none"},
+		{"server", "doors, admin, console"},
 		{"service", "service codes of the passports, none"},
 		{"setting", "first words of the settings of the configuration"},
 		{"shard", "shards of the passports, shep:PARTICIPANT for queues of messages, none, all"},

@@ -109,6 +109,8 @@ type parts struct {
 	enricher     *enrich.Enricher
 	notices      *flow.HTTPNotifier
 	participants *channel.Directory // nil without that door
+	counter      *dispatch.Counter
+	mail         *channel.Door      // nil without that door
 	cabinet      *cabinet.Cabinet   // nil without one
 	console      *console.Console   // nil without one
 	doors        *httpserver.Server // set last, like the next
@@ -155,8 +157,10 @@ func (all *parts) take(p *livePlan) error {
 			return err
 		}
 		all.participants.Replace(participants)
+		all.mail.ShareRoom()
 	}
 	all.providers.Replace(providers)
+	all.counter.ShareRoom()
 	all.enricher.Replace(p.enricher)
 	all.notices.SetAddresses(p.addresses)
 	all.desk.SetPortals(p.portals)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/httpserver"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/passport"
@@ -50,6 +51,14 @@ func (b *builder) probes(shards []string) []httpserver.Probe {
 			httpserver.Probe{Name: "terms", Shard: shard, Check: func(context.Context) error { return b.terms(shard) }})
 	}
 	return all
+}
+
+// doorProbe says for whom a door is full. The gateway is not ready while it is full for everybody it
+// knows: that strangers, or one party beyond its share, are sent away takes no instance out of service.
+func doorProbe(name string, report func() admission.Report) httpserver.Probe {
+	return httpserver.Probe{Name: name,
+		Check: func(context.Context) error { return report().Err() },
+		Note:  func() string { return report().String() }}
 }
 
 // terms are those of a request received now: they can be made when a passport of the shard applies.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ type Region struct {
 	// SenderID is under which it calls here; it knows this gateway as shep.sender_id.
 	SenderID     string   `yaml:"sender_id"`
 	Certificates []string `yaml:"certificates" file:"public"` // pinned
+	// Addresses are the networks it calls from, as those of a participant.
+	Addresses []netip.Prefix `yaml:"addresses"`
 	// Services are ids of SHEP's register with the service codes of the passports.
 	Services map[string]string `yaml:"services"`
 	// Fetch is how often its messages are asked for; 0 means that it pushes them.
@@ -129,7 +132,8 @@ func (b *builder) inShard(provider, shard string) bool {
 func (b *builder) regionParticipants() (all []channel.Participant, err error) {
 	for i := range b.c.Regions {
 		r := &b.c.Regions[i]
-		p := channel.Participant{Name: regionName(r.Shard), SenderID: r.SenderID, Services: r.Services, Rate: r.Rate, MaxBytes: r.MaxBytes, FetchEvery: time.Duration(r.Fetch)}
+		p := channel.Participant{Name: regionName(r.Shard), SenderID: r.SenderID, Services: r.Services, Rate: r.Rate, MaxBytes: r.MaxBytes,
+			Addresses: r.Addresses, FetchEvery: time.Duration(r.Fetch)}
 		if p.Certificates, err = b.c.certificates("regions."+r.Shard+".certificates", r.Certificates); err != nil {
 			return nil, err
 		}

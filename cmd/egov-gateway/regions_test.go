@@ -284,6 +284,10 @@ func TestR6WhatAnotherGatewayMustProve(t *testing.T) {
 	refused("the receipt of another request", relay("system-gateway", bundle("egov.kz", other, good)), "SCE016", gateway.DigestMismatch)
 	refused("a receipt from the future", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, now.Add(time.Hour).Format(time.RFC3339))))))), "SCE001", gateway.DocumentMalformed)
 	refused("a receipt from before the request", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, now.Add(-time.Hour).Format(time.RFC3339))))))), "SCE001", gateway.CreatedAtRange)
+	for name, at := range centuries() {
+		receipt := string(mustSign(t, key("system-gateway"), []byte(receiptFor(signed, at.Format(time.RFC3339)))))
+		refused("a receipt of "+name, relay("system-gateway", bundle("egov.kz", signed, receipt)), "SCE001", gateway.DocumentMalformed)
+	}
 	refused("a portal that it does not relay for", relay("system-gateway", bundle("bank.kz", signed, good)), "SCE004", gateway.PortalUnauthenticated)
 	refused("a request that no citizen signed", relay("system-gateway", bundle("egov.kz", string(draft.XML()), good)), "SCE017", gateway.SignatureMissing)
 	if st, err := l.north.svc.store.Stats(t.Context()); err != nil || len(st.ByShard) != 0 {

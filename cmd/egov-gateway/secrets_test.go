@@ -697,6 +697,28 @@ func tlsRows(web webPKI, held map[string][2]string) map[string]func(*changing) {
 			w.turned(w.statusOf(before, portal(w)), w.statusOf(w.browserWith(cert, key, web.roots), portal(w)), http.StatusUnauthorized,
 				http.StatusNotFound)
 		},
+		"shep.participants[].client_certificate": func(w *changing) {
+			// Who is recognised before the message is read stands in the count of messages.
+			recognised := func(pair [2]string) bool {
+				series := `egov_gateway_shep_messages_total{operation="SendMessage",participant="pushed.kz",reason="` + string(gateway.BodyEmpty) + `"}`
+				before := max(0, w.sample(w.t, series))
+				resp, err := w.browserWith(pair[0], pair[1], web.roots).Post(w.base+"/shep/sync", "text/xml", nil)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				resp.Body.Close()
+				return w.sample(w.t, series) == before+1
+			}
+			if !recognised(held["pushed.crt"]) {
+				w.t.Fatal("before: the participant is a stranger")
+			}
+			cert, key := web.issue("participant's next", true)
+			w.replace("pushed.crt", cert)
+			if recognised(held["pushed.crt"]) || !recognised([2]string{cert, key}) {
+				w.t.Error("the participant is recognised by the certificate of before, or not by the new one")
+			}
+			held["pushed.crt"] = [2]string{cert, key}
+		},
 		"console.operators[].client_certificate": func(w *changing) {
 			cert, key := web.issue("operator's next", true)
 			before := w.browserWith(held["operator.crt"][0], held["operator.crt"][1], web.roots)
@@ -782,6 +804,7 @@ func newSecure(t *testing.T, web webPKI, held map[string][2]string) *changing {
 		c.Console.TLS.Certificate, c.Console.TLS.Key = pair("pages", false)
 		c.Portals[0].TokenFile = ""
 		c.Portals[0].ClientCertificate, _ = pair("portal", true)
+		c.SHEP.Participants[len(c.SHEP.Participants)-1].ClientCertificate, _ = pair("pushed", true)
 		c.Console.Operators[0].TestTokenFile = ""
 		c.Console.Operators[0].ClientCertificate, _ = pair("operator", true)
 	})

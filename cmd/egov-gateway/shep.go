@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"egov-gateway/gateway"
@@ -24,7 +25,9 @@ type SHEP struct {
 	Window Duration `yaml:"window"`
 	// MaxBytes of one message; 0 means 15 MiB.
 	MaxBytes int `yaml:"max_bytes"`
-	// InFlight bounds the bytes of all messages at hand; 0 means 64 MiB. Memory is about four times that.
+	// InFlight bounds the bytes of all messages at hand of known participants, half of it in equal shares
+	// that nobody else takes; strangers have half as much beside it. 0 means 64 MiB. Memory is about four
+	// times that.
 	InFlight int64 `yaml:"in_flight"`
 	// AllowGOST2004 accepts transport signatures of GOST 34.310-2004.
 	AllowGOST2004 bool          `yaml:"allow_gost_2004"`
@@ -38,6 +41,11 @@ type Participant struct {
 	PasswordFile string   `yaml:"password_file" file:"secret"`
 	Certificates []string `yaml:"certificates" file:"public"` // pinned
 	BIN          string   `yaml:"bin"`                        // any information system's certificate of this organisation
+	// Addresses are the networks it calls from, ClientCertificate is its TLS client certificate: by one
+	// of them it is known before its message is read, and has room that no stranger takes. Neither
+	// proves who sent a message.
+	Addresses         []netip.Prefix `yaml:"addresses"`
+	ClientCertificate string         `yaml:"client_certificate" file:"public"`
 	// Services are ids of SHEP's register with the service code of the passports.
 	Services map[string]string `yaml:"services"`
 	Rate     float64           `yaml:"rate"` // messages a second; 0 means 50
@@ -98,7 +106,8 @@ func (b *builder) participants() ([]channel.Participant, error) {
 	all := []channel.Participant{}
 	for i, p := range s.Participants {
 		at := fmt.Sprintf("shep.participants[%d]", i)
-		q := channel.Participant{Name: p.Name, SenderID: p.SenderID, Services: p.Services, Rate: p.Rate, MaxBytes: p.MaxBytes, Gateway: p.Gateway, Portals: p.Portals}
+		q := channel.Participant{Name: p.Name, SenderID: p.SenderID, Services: p.Services, Rate: p.Rate, MaxBytes: p.MaxBytes, Gateway: p.Gateway, Portals: p.Portals,
+			Addresses: p.Addresses}
 		for id, code := range p.Services {
 			if !b.offers(code) {
 				return nil, fmt.Errorf("%s.services: no passport has the service %s of %s", at, code, id)
@@ -110,6 +119,11 @@ func (b *builder) participants() ([]channel.Participant, error) {
 		}
 		if q.Certificates, err = b.c.certificates(at+".certificates", p.Certificates); err != nil {
 			return nil, err
+		}
+		if p.ClientCertificate != "" {
+			if q.CertificateSHA256, err = b.c.pinned(at+".client_certificate", p.ClientCertificate); err != nil {
+				return nil, err
+			}
 		}
 		if p.BIN != "" {
 			if q.Organisation, err = gateway.ParseBIN(p.BIN); err != nil {
@@ -191,12 +205,20 @@ func (b *builder) post(participants []channel.Participant) (*post, error) {
 	return p, err
 }
 
+// portals are those that participants speak for.
+func (p *post) portals() []string {
+	if p == nil {
+		return nil
+	}
+	return p.directory.Portals()
+}
+
 // door makes the door of the channels.
 func (p *post) door(b *builder, desk channel.Desk, results channel.Results) (*channel.Door, error) {
 	s := b.c.SHEP
 	return channel.New(channel.Config{Directory: p.directory, Outbox: p.outbox, Desk: desk, Results: results, Journal: b.store, Verifier: b.verifier, Key: b.key, SenderID: s.SenderID,
-		Texts: b.texts, Contracts: schemas.FS, BaseURL: b.c.BaseURL, Window: time.Duration(s.Window), MaxBytes: s.MaxBytes, InFlight: s.InFlight, AllowGOST2004: s.AllowGOST2004,
-		Now: b.now, Log: b.log, Observe: b.m.shep})
+		Texts: b.texts, Contracts: schemas.FS, BaseURL: b.c.BaseURL, Window: time.Duration(s.Window), MaxBytes: s.MaxBytes, InFlight: s.InFlight, House: b.house,
+		AllowGOST2004: s.AllowGOST2004, Now: b.now, Log: b.log, Observe: b.m.shep})
 }
 
 // notifiers tells each of several notifiers; all must have taken the notice.

@@ -25,6 +25,7 @@ import (
 	"egov-gateway/adapters/register"
 	"egov-gateway/adapters/socialpayments"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/cabinet"
 	"egov-gateway/gateway/dispatch"
@@ -77,6 +78,7 @@ type builder struct {
 	log          *slog.Logger
 	wrap         func(store) store // nil for the journal as it is
 	m            *metrics
+	house        *admission.House // who is inside any of the doors
 	// watch remembers how each called system did, for the console.
 	watch *systems
 
@@ -116,6 +118,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now),
 		made: map[string]party{}, parts: new(parts)}
 	b.taken.Store(c)
+	b.house = admission.New(admission.Config{Refused: b.m.refusedAtDoor, Waited: b.m.waited})
+	b.m.doors.setTurns(b.house.Waiting)
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -194,7 +198,9 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 
 	mux := http.NewServeMux()
 	desk, err := intake.New(intake.Config{Portals: p.portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
-		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent, Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
+		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent,
+		House: b.house, Guests: mail.portals(), PerCitizen: !c.Limits.PerCitizenOff,
+		Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err
 	}
@@ -206,12 +212,22 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	counter.Register(mux)
+	b.parts.counter = counter
+	for _, room := range append(desk.Rooms(), counter.Report) {
+		b.m.doors.addDoor(room)
+	}
+	b.m.doors.setQuarantine(counter.Quarantined)
+	doorProbes := []httpserver.Probe{doorProbe("door", desk.Report), doorProbe("door-provider", counter.Report),
+		{Name: "connections", Note: func() string { return b.m.doors.connections("doors") }}}
 	if mail != nil {
 		door, err := mail.door(b, desk, counter)
 		if err != nil {
 			return nil, err
 		}
 		door.Register(mux)
+		b.parts.mail = door
+		b.m.doors.addDoor(door.Report)
+		doorProbes = append(doorProbes, doorProbe("door-shep", door.Report))
 		s.wg.Go(func() { door.Collect(ctx) })
 	}
 	streams := func() {}
@@ -221,7 +237,9 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		if err != nil {
 			return nil, err
 		}
-		cab.Register(mux)
+		inner := http.NewServeMux()
+		cab.Register(inner)
+		mux.Handle("/cabinet/", b.guard(pages("cabinet", cabinetPlaces), inner))
 		streams, b.parts.cabinet = cab.Close, cab
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -238,7 +256,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans != nil {
 		doors = traced(s.spans, doors)
 	}
-	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, []httpserver.Probe{s.reloader.probe(), {Name: "door", Check: func(context.Context) error { return desk.Busy() }}}), log)
+	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, doorProbes, []httpserver.Probe{s.reloader.probe()}), log)
 	ready.Register(admin)
 	admin.HandleFunc("GET /debug/goroutines", goroutines)
 	var messages []string
@@ -273,13 +291,21 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if err != nil {
 		return nil, err
 	}
-	hc := httpserver.Config{Address: c.Listen, Handler: doors, TLS: liveTLS(&b.parts.doorsTLS), Log: log, Metrics: b.m.reg, Trusted: trusted, Draining: streams}
-	if s.doors, err = httpserver.Start(hc); err != nil {
+	bounds := c.connections()
+	bounds.Known = append(bounds.Known, trusted...) // a balancer brings everybody's
+	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: liveTLS(&b.parts.doorsTLS), Log: log, Metrics: b.m.reg,
+		Trusted: trusted, Connections: bounds, Draining: streams}); err != nil {
 		return nil, err
 	}
 	b.parts.doors = s.doors
-	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Draining: drained}); err != nil {
+	if s.admin, err = httpserver.Start(httpserver.Config{Address: c.Admin, Handler: admin, Log: log, Connections: small(),
+		Draining: drained}); err != nil {
 		return nil, err
+	}
+	for name, server := range map[string]*httpserver.Server{"doors": s.doors, "admin": s.admin, "console": s.console} {
+		if server != nil {
+			b.m.doors.addServer(name, server)
+		}
 	}
 	s.wg.Go(func() {
 		if err := b.checker.Run(ctx); err != nil {
@@ -521,7 +547,8 @@ func (b *builder) counter(d *dispatch.Directory, received func()) (*dispatch.Cou
 		return nil, err
 	}
 	return dispatch.NewCounter(dispatch.Config{Providers: d, Verifier: b.verifier, Forms: b.forms, Step: step, Result: result, Journal: b.store,
-		Problem: b.problem, Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
+		House: b.house, Quarantine: b.c.Limits.Quarantine, Problem: b.problem,
+		Now: b.now, Log: b.log, Received: received, Observe: b.m.callback, Signed: b.m.signedBy})
 }
 
 // enricher makes one adapter for each configured state system.

@@ -184,7 +184,7 @@ func (c *Cabinet) check(token string) (proof, error) {
 		}
 		return set, nil
 	})
-	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > MaxTokenLife {
+	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.After(claims.IssuedAt.Add(MaxTokenLife)) {
 		return proof{}, errSignIn
 	}
 	iin, err := gateway.ParseIIN(claims.IIN)

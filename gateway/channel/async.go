@@ -21,7 +21,7 @@ func (c *call) asyncMessage(ctx context.Context, m *shep.AsyncMessage) (shep.Pay
 	if m.Type != shep.TypeRequest {
 		return c.returned(ctx, m)
 	}
-	what, err := readBusiness(m.Data, c.c.MaxBytes)
+	what, err := c.readBusiness(ctx, m.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (c *call) getMessages(ctx context.Context, q *shep.MessagesQuery) (shep.Pay
 	if amount == 0 {
 		amount = DefaultAmount
 	}
-	all, err := c.c.Outbox.waiting(ctx, c.party, q, min(amount, 10*DefaultAmount), c.party.MaxBytes*3/4)
+	all, err := c.c.Outbox.waiting(ctx, c.party, q, min(amount, 10*DefaultAmount), c.party.MaxBytes*3/4, c.place.Reserve)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -33,9 +34,18 @@ const (
 	// DefaultWindow is how old a message may be by its own date. It may be FutureWindow ahead.
 	DefaultWindow = time.Hour
 	FutureWindow  = 10 * time.Minute
-	// DefaultInFlight bounds the bytes of all messages at hand. Each needs about four times its
-	// size while it is worked on.
+	// KeepRelayed is how long after its receipt a request may be relayed: for so long an operator may
+	// try.
+	KeepRelayed = 365 * 24 * time.Hour
+	// DefaultInFlight bounds the bytes of all messages at hand of known participants. Each needs about
+	// four times its size while it is worked on. Strangers have half as much beside it.
 	DefaultInFlight = 64 << 20
+	// DefaultPlaces bounds the messages at hand of all participants; strangersPlaces those of senders
+	// who are known by neither certificate nor address, until their message proves who they are.
+	DefaultPlaces   = 512
+	strangersPlaces = 64
+	// growth is what a body may have allocated beyond its length while it comes.
+	growth = 5 << 20
 	// replays is how many message ids are remembered.
 	replays = 100_000
 )
@@ -71,10 +81,12 @@ type Config struct {
 	Contracts fs.FS  // schemas.FS
 	BaseURL   string // how participants reach this gateway; stands in the WSDL
 
-	Window        time.Duration // 0 means DefaultWindow
-	MaxBytes      int           // of the largest message; 0 means DefaultMaxBytes
-	InFlight      int64         // bytes; 0 means DefaultInFlight
-	AllowGOST2004 bool          // accept transport signatures of GOST 34.310-2004
+	Window   time.Duration // 0 means DefaultWindow
+	MaxBytes int           // of the largest message; 0 means DefaultMaxBytes
+	InFlight int64         // bytes; 0 means DefaultInFlight
+	// House lends the processors that all doors share; nil means one of its own.
+	House         *admission.House
+	AllowGOST2004 bool // accept transport signatures of GOST 34.310-2004
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -85,7 +97,7 @@ type Config struct {
 // A Door serves the channels. It is safe for concurrent use.
 type Door struct {
 	c            Config
-	flight       flight
+	room         *admission.Door
 	replay       *replay
 	certificates *xmlsig.CertificateCache
 }
@@ -104,8 +116,11 @@ func New(c Config) (*Door, error) {
 	if c.InFlight == 0 {
 		c.InFlight = DefaultInFlight
 	}
-	if c.InFlight < int64(c.MaxBytes)+2*piece {
+	if c.InFlight < int64(c.MaxBytes) {
 		return nil, errors.New("channel: InFlight must have room for one message of MaxBytes")
+	}
+	if c.House == nil {
+		c.House = admission.New(admission.Config{})
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -114,8 +129,24 @@ func New(c Config) (*Door, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
-	return &Door{c: c, flight: flight{max: c.InFlight}, replay: newReplay(c.Window+FutureWindow, replays), certificates: xmlsig.NewCertificateCache(0)}, nil
+	room := c.House.NewDoor(admission.DoorConfig{Name: "shep", Known: admission.Room{Places: DefaultPlaces, Bytes: c.InFlight},
+		Strangers: admission.Room{Places: strangersPlaces, Bytes: max(c.InFlight/2, int64(c.MaxBytes)+growth)}})
+	d := &Door{c: c, room: room, replay: newReplay(c.Window+FutureWindow, replays), certificates: xmlsig.NewCertificateCache(0)}
+	d.ShareRoom()
+	return d, nil
 }
+
+// ShareRoom gives each participant of the directory, as it is now, a share of the door's room.
+func (d *Door) ShareRoom() {
+	var parties []admission.Party
+	for _, p := range d.c.Directory.now.Load().all {
+		parties = append(parties, admission.Party{Name: p.Name})
+	}
+	d.room.SetParties(parties)
+}
+
+// Report tells how full the door is, and for whom.
+func (d *Door) Report() admission.Report { return d.room.Report() }
 
 // Register adds the door's routes to mux: SyncChannel, AsyncChannel, and the participant's end of
 // AsyncChannel, at which other gateways push.
@@ -147,7 +178,9 @@ type call struct {
 	lang    gateway.Language
 	now     time.Time
 
-	claimed *Participant // who the message says sent it; for logs and metrics only
+	place *admission.Place // nil before it is let in
+
+	claimed *Participant // who called, or who the message says sent it; for logs and metrics only
 	party   *Participant // nil until it is proven
 	service string       // code in the passports
 }
@@ -156,7 +189,10 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		c := &call{Door: d, address: address, op: first, lang: message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh), now: d.c.Now().UTC()}
-		answer, err := c.run(r)
+		answer, err := c.run(w, r)
+		if c.place != nil {
+			defer c.place.Leave()
+		}
 		name := "none"
 		if c.claimed != nil {
 			name = c.claimed.Name
@@ -169,24 +205,41 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 			d.c.Log.Info("refused", "door", "shep", "participant", name, "operation", string(c.op), "reason", string(reason), "error", err)
 			answer = c.fault(err)
 		}
-		c.reply(w, answer, reason)
+		c.reply(w, r, answer, reason)
 	}
 }
 
-func (c *call) run(r *http.Request) (shep.Payload, error) {
+// run works on one message: who calls, room for what the message brings, then the work.
+func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "text/xml" && kind != "application/xml" {
+		admission.Dismiss(w, r)
 		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml")
 	}
-	body, reserved, err := c.flight.read(r, c.c.MaxBytes)
-	defer func() { c.flight.release(reserved) }()
+	limit, name := c.c.MaxBytes, ""
+	if c.claimed = c.c.Directory.caller(r); c.claimed != nil {
+		limit, name = min(limit, c.claimed.MaxBytes), c.claimed.Name
+	}
+	var err error
+	if c.place, err = c.room.Enter(name, r.RemoteAddr); err != nil {
+		admission.HangUp(w, r)
+		return nil, err
+	}
+	body, err := c.place.Read(w, r, int64(limit))
 	if err != nil {
 		return nil, err
 	}
 	if len(body) == 0 {
 		return nil, gateway.Errorf(gateway.BodyEmpty, "a SOAP envelope is expected")
 	}
-	opened, err := shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.now.Load().known, Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
-	if err != nil {
+	if err := c.place.Reserve(admission.Weight(body)); err != nil {
+		return nil, err
+	}
+	var opened shep.Opened
+	if err := c.place.Work(r.Context(), func() (err error) {
+		opened, err = shep.Open(body, shep.OpenOptions{MaxBytes: c.c.MaxBytes, Known: c.c.Directory.now.Load().known,
+			Certificates: c.certificates, AllowGOST2004: c.c.AllowGOST2004})
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	op := shep.OperationOf(opened.Payload)
@@ -195,7 +248,13 @@ func (c *call) run(r *http.Request) (shep.Payload, error) {
 	}
 	c.op = op
 	h := headerOf(opened.Payload)
+	if h.longest() > maxID {
+		return nil, malformed("an id of a message has at most 256 bytes")
+	}
 	if err := c.identify(r.Context(), h, opened.Signer, len(body)); err != nil {
+		return nil, err
+	}
+	if err := c.place.Prove(c.party.Name); err != nil {
 		return nil, err
 	}
 	if err := c.fresh(h); err != nil {
@@ -287,10 +346,11 @@ func (c *call) judge(ctx context.Context, p *Participant, signer *trust.Certific
 
 // fresh wants a date inside the window, where the message has one.
 func (c *call) fresh(h header) error {
-	if h.date.IsZero() {
+	if h.undated {
 		return nil
 	}
-	if age := c.now.Sub(h.date); age > c.c.Window || -age > FutureWindow {
+	// Instants are compared: a difference of centuries does not fit into a duration.
+	if h.date.Before(c.now.Add(-c.c.Window)) || h.date.After(c.now.Add(FutureWindow)) {
 		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
 	}
 	return nil
@@ -299,7 +359,7 @@ func (c *call) fresh(h header) error {
 // reply writes the answer. A client's mistake is a fault under status 200, which every SOAP
 // stack reads (WS-I Basic Profile R1107); 500 is kept for troubles of our own, so that the
 // operator's alert on it means what it says. Other statuses make common stacks hide the fault.
-func (c *call) reply(w http.ResponseWriter, answer shep.Payload, reason gateway.Reason) {
+func (c *call) reply(w http.ResponseWriter, r *http.Request, answer shep.Payload, reason gateway.Reason) {
 	doc, err := shep.Encode(answer)
 	if err == nil && c.party != nil && c.party.signs() {
 		doc, err = shep.Seal(doc, c.c.Key)
@@ -320,7 +380,7 @@ func (c *call) reply(w http.ResponseWriter, answer shep.Payload, reason gateway.
 		}
 	}
 	if reason == gateway.BodyTooLarge || reason == gateway.BodyTruncated || reason == gateway.Overload {
-		h.Set("Connection", "close") // what was not read is not waited for
+		admission.HangUp(w, r)
 	}
 	w.WriteHeader(status)
 	w.Write(doc) //nolint:errcheck // the client may be gone; it repeats and gets the same receipt

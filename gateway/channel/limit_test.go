@@ -1,79 +1,11 @@
 package channel
 
 import (
-	"errors"
-	"io"
-	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"egov-gateway/gateway"
 )
-
-// A counting reader tells how much of a body was asked for.
-type counting struct {
-	r    io.Reader
-	read int
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.read += n
-	return n, err
-}
-
-func TestBodiesAreBoundedBeforeTheyAreRead(t *testing.T) {
-	tests := []struct {
-		name      string
-		size      int
-		announced int64
-		max       int64
-		want      gateway.Reason
-		most      int // bytes that may be read
-	}{
-		{"as large as allowed", 1 << 20, 1 << 20, 4 << 20, "", 1 << 20},
-		{"as large as allowed, not announced", 1 << 20, -1, 4 << 20, "", 1 << 20},
-		{"one byte more is refused unread", 1<<20 + 1, 1<<20 + 1, 4 << 20, gateway.BodyTooLarge, 0},
-		{"much more, not announced", 64 << 20, -1, 4 << 20, gateway.BodyTooLarge, 1<<20 + 2*piece},
-		{"no room in memory", 1 << 20, 1 << 20, 256 << 10, gateway.Overload, 256 << 10},
-		{"nothing", 0, 0, 4 << 20, "", 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			f := flight{max: tt.max}
-			body := &counting{r: io.LimitReader(zeros{}, int64(tt.size))}
-			r := httptest.NewRequest("POST", "/", body)
-			r.ContentLength = tt.announced
-			got, reserved, err := f.read(r, 1<<20)
-			if gateway.ReasonOf(err) != tt.want || err == nil && len(got) != tt.size {
-				t.Fatalf("%d bytes, %v", len(got), err)
-			}
-			if body.read > tt.most {
-				t.Errorf("%d bytes were read, at most %d may be", body.read, tt.most)
-			}
-			f.release(reserved)
-			if n := f.used.Load(); n != 0 {
-				t.Errorf("%d bytes stay reserved", n)
-			}
-		})
-	}
-	t.Run("a broken connection", func(t *testing.T) {
-		f := flight{max: 1 << 20}
-		r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader("<a"), broken{}))
-		if _, _, err := f.read(r, 1<<20); gateway.ReasonOf(err) != gateway.BodyTruncated {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
-
-type broken struct{}
-
-func (broken) Read([]byte) (int, error) { return 0, errors.New("reset") }
 
 func TestReplaysAreForgottenInBoundedMemory(t *testing.T) {
 	now := time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
@@ -102,6 +34,25 @@ func TestReplaysAreForgottenInBoundedMemory(t *testing.T) {
 	if n := len(r.young) + len(r.old); n > 6 {
 		t.Errorf("%d ids are remembered", n)
 	}
+}
+
+// Ids of a megabyte cost as much as others.
+func TestLongIDsTakeNoMemory(t *testing.T) {
+	r := newReplay(time.Hour, 1000)
+	memory := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := memory()
+	for n := range 100 {
+		r.fits(strings.Repeat(string(rune('a'+n)), 1<<20), [32]byte{}, time.Time{})
+	}
+	if used := memory() - before; used > 1<<20 {
+		t.Errorf("%d bytes are kept of 100 ids", used)
+	}
+	runtime.KeepAlive(r)
 }
 
 func TestBucket(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 // DoorAsync is the door of requests whose steps and results are sent back as messages.
 const DoorAsync = "shep-async"
 
+// answerTimes is how many times its size a message takes while it is answered: read, escaped, signed.
+const answerTimes = 3
+
 // bodyLetter is the message's business data in the journal.
 const bodyLetter = "letter"
 
@@ -234,8 +237,10 @@ func (o *Outbox) message(ctx context.Context, it journal.Item) (shep.AsyncMessag
 }
 
 // waiting returns a participant's oldest messages that fit a query, at most amount and at most
-// bytes of data, but one in any case.
-func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, amount, bytes int) ([]shep.AsyncMessage, error) {
+// bytes of data, but one in any case. For each, reserve takes the room that its answer needs; when
+// there is none, the others wait for the next question.
+func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, amount, bytes int,
+	reserve func(int64) error) ([]shep.AsyncMessage, error) {
 	var chosen []journal.Item
 	if q.ID != "" {
 		it, err := o.item(ctx, p, q.ID)
@@ -274,6 +279,12 @@ func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQu
 		}
 		if bytes -= len(m.Data.Document); bytes < 0 && len(out) > 0 {
 			break
+		}
+		if err := reserve(answerTimes * int64(len(m.Data.Document))); err != nil {
+			if len(out) > 0 {
+				break
+			}
+			return nil, err
 		}
 		out = append(out, m)
 	}

@@ -1,11 +1,15 @@
 package channel
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,6 +41,12 @@ type Participant struct {
 	Certificates []*trust.Certificate
 	// Organisation's information systems may sign, with any certificate that a trusted CA issued.
 	Organisation gateway.BIN
+
+	// CertificateSHA256 is the SHA-256 of the DER of its TLS client certificate, and Addresses are
+	// where it calls from. They prove nothing about a message: they tell, before it is read, whose room
+	// it takes. Who shows one of its Certificates as client certificate is recognised as well.
+	CertificateSHA256 [32]byte
+	Addresses         []netip.Prefix
 
 	// Services are the ids of SHEP's register under which it may send, each with the code of the
 	// service in the passports.
@@ -107,6 +117,13 @@ func NewDirectory(all []Participant) (*Directory, error) {
 		if len(p.Portals) == 0 && len(p.Providers) == 0 {
 			p.Portals = []string{p.Name}
 		}
+		for _, mine := range p.Addresses {
+			for _, q := range r.all {
+				if slices.ContainsFunc(q.Addresses, mine.Overlaps) {
+					return nil, fmt.Errorf("channel: %s and %s share addresses in %s", q.Name, p.Name, mine)
+				}
+			}
+		}
 		for _, name := range p.Portals {
 			if r.byPortal[name] != nil {
 				return nil, fmt.Errorf("channel: %s and %s both speak for the portal %s", r.byPortal[name].Name, p.Name, name)
@@ -148,6 +165,9 @@ func (d *Directory) portal(name string) *Participant { return d.now.Load().byPor
 // named returns the participant of that name.
 func (d *Directory) named(name string) *Participant { return d.of("shep:" + name) }
 
+// Portals names the portals that participants speak for.
+func (d *Directory) Portals() []string { return slices.Sorted(maps.Keys(d.now.Load().byPortal)) }
+
 // queue is the shard of the journal that holds a participant's messages.
 func queue(p *Participant) string { return "shep:" + p.Name }
 
@@ -173,6 +193,32 @@ func (d *Directory) find(senderID string, signer *trust.Certificate) *Participan
 	}
 	for _, p := range now.all {
 		if slices.ContainsFunc(p.Certificates, signer.Equal) {
+			return p
+		}
+	}
+	return nil
+}
+
+// caller is the participant whose connection it is, by its client certificate or its address; nil for
+// a stranger, whom only the message can prove to be somebody.
+func (d *Directory) caller(r *http.Request) *Participant {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		der := r.TLS.PeerCertificates[0].Raw
+		sum := sha256.Sum256(der)
+		for _, p := range d.now.Load().all {
+			pinned := func(c *trust.Certificate) bool { return bytes.Equal(c.Raw, der) }
+			if p.CertificateSHA256 == sum || slices.ContainsFunc(p.Certificates, pinned) {
+				return p
+			}
+		}
+	}
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return nil
+	}
+	ip := at.Addr().Unmap()
+	for _, p := range d.now.Load().all {
+		if slices.ContainsFunc(p.Addresses, func(n netip.Prefix) bool { return n.Contains(ip) }) {
 			return p
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // sendMessage is the SyncChannel: a request is answered with its receipt, a question for status
 // or result with the document. What is not there is no fault but the status SCSE001.
 func (c *call) sendMessage(ctx context.Context, m *shep.Message) (shep.Payload, error) {
-	what, err := readBusiness(m.Data, c.c.MaxBytes)
+	what, err := c.readBusiness(ctx, m.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +36,14 @@ func (c *call) sendMessage(ctx context.Context, m *shep.Message) (shep.Payload, 
 	}
 	r.Data = shep.Data{Form: shep.FormString, Document: doc}
 	return r, nil
+}
+
+func (c *call) readBusiness(ctx context.Context, d shep.Data) (b business, err error) {
+	err = c.place.Work(ctx, func() (err error) {
+		b, err = readBusiness(d, c.c.MaxBytes)
+		return err
+	})
+	return b, err
 }
 
 func (c *call) answer(ctx context.Context, what business) (gateway.RequestID, []byte, error) {
@@ -85,8 +93,13 @@ func (c *call) admit(ctx context.Context, s *submission) (*intake.Admission, err
 	}
 	// The service that SHEP's register names must be the one that the citizen signed for; the desk
 	// has checked the form by then, so only what it would accept can be asked here.
-	if code, ok := serviceCode(s.request); ok && code != c.service {
-		return nil, gateway.Errorf(gateway.ServiceUnknown, "the form is not of the service that serviceId names")
+	if err := c.place.Work(ctx, func() error {
+		if code, ok := serviceCode(s.request); ok && code != c.service {
+			return gateway.Errorf(gateway.ServiceUnknown, "the form is not of the service that serviceId names")
+		}
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	return c.c.Desk.Take(ctx, in)
 }
@@ -105,8 +118,11 @@ func serviceCode(request []byte) (string, bool) {
 // relayed reads the receipt with which another gateway hands a request on. Its signer must be
 // the participant itself.
 func (c *call) relayed(ctx context.Context, receipt []byte) (*intake.Relayed, error) {
-	signed, err := xmlsig.Verify(receipt, xmlsig.Options{Certificates: c.certificates})
-	if err != nil {
+	var signed *xmlsig.Signed
+	if err := c.place.Work(ctx, func() (err error) {
+		signed, err = xmlsig.Verify(receipt, xmlsig.Options{Certificates: c.certificates})
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	root := signed.Root()
@@ -123,7 +139,8 @@ func (c *call) relayed(ctx context.Context, receipt []byte) (*intake.Relayed, er
 	at, atOK := passport.Field(root, "receivedAt")
 	sum, sumOK := passport.Field(root, "contentSha256")
 	when, err := time.Parse(time.RFC3339Nano, at)
-	if !root.Is("urn:egov-gateway:receipt:1", "receipt") || !atOK || !sumOK || err != nil || when.After(c.now.Add(FutureWindow)) {
+	if !root.Is("urn:egov-gateway:receipt:1", "receipt") || !atOK || !sumOK || err != nil ||
+		when.After(c.now.Add(FutureWindow)) || when.Before(c.now.Add(-KeepRelayed)) {
 		return nil, malformed("the receipt of the other gateway cannot be used")
 	}
 	return &intake.Relayed{At: when, ContentSHA256: sum}, nil

@@ -8,16 +8,18 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/trust"
@@ -34,9 +36,23 @@ const (
 // MaxDocument bounds a provider's document, in bytes.
 const MaxDocument = 1 << 20
 
-// MaxQuarantined bounds the unverified documents kept for one request; further ones are
-// refused without being kept.
+// MaxMarkup bounds the tags and attributes of a provider's document. A step or a result, its signature
+// included, has fewer than two hundred; a megabyte of tags would keep a processor for half a second.
+const MaxMarkup = 10_000
+
+// MaxQuarantined bounds the notes of documents that were not taken for one request; further ones are
+// refused without a note.
 const MaxQuarantined = 20
+
+// What the door has room for, by default.
+const (
+	// Places bounds the documents at hand of all providers.
+	Places = 128
+	// DefaultInFlight bounds their bytes, in memory.
+	DefaultInFlight = 32 << 20
+	// DefaultQuarantine bounds the bytes of one provider's documents that are quarantined within a day.
+	DefaultQuarantine = 16 << 20
+)
 
 // Verifier makes the six checks; [verification.Verifier] is one.
 type Verifier interface {
@@ -54,6 +70,15 @@ type Config struct {
 	Journal   journal.Store
 	Problem   func(http.ResponseWriter, *http.Request, error) // writes the public answer
 
+	// House lends the processors that all doors share; nil means one of its own.
+	House *admission.House
+	// InFlight is how many bytes the documents at hand may take; 0 means DefaultInFlight.
+	InFlight int64
+	// Quarantine is how many bytes of one provider's documents are kept in quarantine within a day.
+	// Of further ones, and of those that nobody of that provider signed, only the digest is kept. 0
+	// means DefaultQuarantine.
+	Quarantine int64
+
 	Now      func() time.Time // nil means time.Now
 	Log      *slog.Logger     // nil discards
 	Received func()           // if set, called after a signal was left
@@ -64,7 +89,11 @@ type Config struct {
 }
 
 // A Counter is the door for providers. It is safe for concurrent use.
-type Counter struct{ c Config }
+type Counter struct {
+	c      Config
+	room   *admission.Door
+	budget budget
+}
 
 // NewCounter checks the configuration.
 func NewCounter(c Config) (*Counter, error) {
@@ -77,8 +106,35 @@ func NewCounter(c Config) (*Counter, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Counter{c}, nil
+	if c.House == nil {
+		c.House = admission.New(admission.Config{})
+	}
+	if c.InFlight == 0 {
+		c.InFlight = DefaultInFlight
+	}
+	if c.Quarantine == 0 {
+		c.Quarantine = DefaultQuarantine
+	}
+	room := c.House.NewDoor(admission.DoorConfig{Name: "provider", Known: admission.Room{Places: Places, Bytes: c.InFlight}})
+	counter := &Counter{c: c, room: room, budget: budget{most: c.Quarantine}}
+	counter.ShareRoom()
+	return counter, nil
 }
+
+// ShareRoom gives each provider of the directory, as it is now, a share of the door's room.
+func (c *Counter) ShareRoom() {
+	var parties []admission.Party
+	for id := range *c.c.Providers.byID.Load() {
+		parties = append(parties, admission.Party{Name: id})
+	}
+	c.room.SetParties(parties)
+}
+
+// Report tells how full the door is, and for whom.
+func (c *Counter) Report() admission.Report { return c.room.Report() }
+
+// Quarantined tells how many bytes of each provider's documents were quarantined within a day.
+func (c *Counter) Quarantined() map[string]int64 { return c.budget.taken(c.c.Now()) }
 
 // Register adds the door's routes to mux.
 func (c *Counter) Register(mux *http.ServeMux) {
@@ -92,24 +148,25 @@ type Message struct {
 	CompletedAt  time.Time             `json:"completed_at,omitzero"`
 	Registration *gateway.Registration `json:"registration,omitempty"`
 	Result       *gateway.Result       `json:"result,omitempty"`
-	Document     []byte                `json:"document"`           // the provider's signed bytes
+	Document     []byte                `json:"document,omitempty"` // the provider's signed bytes
 	Evidence     []byte                `json:"evidence,omitempty"` // revocation evidence
 	Reason       gateway.Reason        `json:"reason,omitempty"`   // why it is quarantined
+	SHA256       string                `json:"sha256,omitempty"`   // hex; of a document that is quarantined
+	Size         int                   `json:"size,omitempty"`     // of the same
+}
+
+// Note is what is kept of a quarantined document in its place when the document itself is not.
+func (m Message) Note() ([]byte, error) {
+	return json.Marshal(Message{Reason: m.Reason, SHA256: m.SHA256, Size: m.Size})
 }
 
 func (c *Counter) handle(kind string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		name, err := c.authenticate(r)
+		name, fresh, err := c.receive(w, r, kind)
 		if err == nil {
-			var body []byte
-			if body, err = readXML(w, r); err == nil {
-				var fresh bool
-				if fresh, err = c.Take(r.Context(), name, kind, body); err == nil {
-					w.Header().Set("Content-Type", "application/json; charset=utf-8")
-					json.NewEncoder(w).Encode(map[string]bool{"recorded": true, "duplicate": !fresh}) //nolint:errcheck // the provider repeats
-				}
-			}
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			json.NewEncoder(w).Encode(map[string]bool{"recorded": true, "duplicate": !fresh}) //nolint:errcheck // the provider repeats
 		}
 		if c.c.Observe != nil {
 			c.c.Observe(name, kind, gateway.ReasonOf(err), time.Since(start))
@@ -119,6 +176,37 @@ func (c *Counter) handle(kind string) http.HandlerFunc {
 			c.c.Problem(w, r, err)
 		}
 	}
+}
+
+// receive takes one document: who sends it, room for what comes, then the work.
+func (c *Counter) receive(w http.ResponseWriter, r *http.Request, kind string) (provider string, fresh bool, err error) {
+	if provider, err = c.authenticate(r); err == nil {
+		err = wantXML(r)
+	}
+	var place *admission.Place
+	if err == nil {
+		place, err = c.room.Enter(provider, r.RemoteAddr)
+	}
+	if err != nil {
+		admission.Dismiss(w, r)
+		return provider, false, err
+	}
+	defer place.Leave()
+	body, err := place.Read(w, r, MaxDocument)
+	if err == nil && len(body) == 0 {
+		err = gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected")
+	}
+	if err == nil {
+		err = checkMarkup(body)
+	}
+	if err == nil {
+		err = place.Reserve(admission.Weight(body))
+	}
+	if err != nil {
+		return provider, false, err
+	}
+	fresh, err = c.Take(r.Context(), provider, kind, body)
+	return provider, fresh, err
 }
 
 // authenticate wants the bearer token of the provider named in the path.
@@ -137,34 +225,38 @@ func (c *Counter) authenticate(r *http.Request) (string, error) {
 	return p.ID, nil
 }
 
-func readXML(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func wantXML(r *http.Request) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/xml" && t != "text/xml" {
-		return nil, gateway.Errorf(gateway.MediaType, "send application/xml")
+		return gateway.Errorf(gateway.MediaType, "send application/xml")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxDocument))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, gateway.Errorf(gateway.BodyTooLarge, "at most %d bytes are taken", MaxDocument)
+	return nil
+}
+
+func checkMarkup(doc []byte) error {
+	if admission.Markup(doc) > MaxMarkup {
+		return gateway.Errorf(gateway.DocumentLimit, "at most %d tags and attributes are taken", MaxMarkup)
 	}
-	if err != nil {
-		return nil, gateway.Errorf(gateway.BodyTruncated, "the body ended before its announced end")
-	}
-	if len(body) == 0 {
-		return nil, gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected")
-	}
-	return body, nil
+	return nil
 }
 
 // Take verifies a provider's document and leaves it for its request. When it returns nil the
 // document is durable; fresh is false when it was taken before. A document that names a
-// request of this provider but does not verify is quarantined, and the error says why.
+// request of this provider but does not verify is quarantined, and the error says why. It computes
+// when it is the provider's turn.
 func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (fresh bool, err error) {
 	p, ok := c.c.Providers.find(provider)
 	if !ok {
 		return false, errNoProvider(provider)
 	}
 	now := c.c.Now().UTC()
-	opened, err := c.c.Verifier.Open(doc, MaxDocument)
-	if err != nil {
+	if err := checkMarkup(doc); err != nil {
+		return false, err
+	}
+	var opened *verification.Document
+	if err := c.c.House.Work(ctx, provider, func() (err error) {
+		opened, err = c.c.Verifier.Open(doc, MaxDocument)
+		return err
+	}); err != nil {
 		// Which request it was for stands in unsigned text, which is not read.
 		return false, err
 	}
@@ -190,20 +282,21 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 	}
 	out := c.c.Verifier.Judge(ctx, opened, verification.Want{At: now, Purpose: trust.PurposeSignLegal, Organisation: p.BIN})
 	err = out.Verdict.Err()
-	if err == nil && c.c.Signed != nil {
+	own := err == nil // somebody of the provider signed it
+	if own && c.c.Signed != nil {
 		c.c.Signed(p.ID, out.Verdict.Signers[0].NotAfter)
 	}
-	if err == nil {
-		if faults := form.Check(root); len(faults) > 0 {
-			err = gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s: %s", len(faults), faults[0].Path, faults[0].Rule)
-		}
-	}
 	m := Message{Document: doc, Evidence: out.Evidence.Raw}
-	if err == nil {
-		err = c.read(&m, kind, root, it, p, now)
+	if own {
+		err = c.c.House.Work(ctx, provider, func() error {
+			if faults := form.Check(root); len(faults) > 0 {
+				return gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s: %s", len(faults), faults[0].Path, faults[0].Rule)
+			}
+			return c.read(&m, kind, root, it, p, now)
+		})
 	}
 	if err != nil {
-		return false, c.quarantine(ctx, it, m, err, now)
+		return false, c.quarantine(ctx, it, doc, own, err, now)
 	}
 	key := "step/" + m.Code
 	if kind == SignalResult {
@@ -328,10 +421,13 @@ func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p
 	return nil
 }
 
-// quarantine keeps a document that did not verify, unless the reason may pass or is ours: then
-// the provider is asked to send it again.
-func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, cause error, now time.Time) error {
-	m.Reason = gateway.ReasonOf(cause)
+// quarantine notes a document that was not taken, unless the reason may pass or is ours: then the
+// provider is asked to send it again. The note is its digest, size and reason; the document itself is
+// kept when somebody of the provider signed it and the provider's budget allows it: anybody else's
+// bytes are worth nothing as evidence.
+func (c *Counter) quarantine(ctx context.Context, it journal.Item, doc []byte, own bool, cause error, now time.Time) error {
+	sum := sha256.Sum256(doc)
+	m := Message{Reason: gateway.ReasonOf(cause), SHA256: hex.EncodeToString(sum[:]), Size: len(doc)}
 	if m.Reason.Class() != gateway.Permanent {
 		return cause
 	}
@@ -339,12 +435,16 @@ func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, ca
 	if err != nil || dossier.Quarantined >= MaxQuarantined {
 		return cause
 	}
+	if _, known := it.Bodies[gateway.BodyQuarantine+m.SHA256]; known {
+		return cause
+	}
+	if own && c.budget.spend(it.Provider, int64(len(doc)), now) {
+		m.Document = doc
+	}
 	body, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(m.Document)
-	name := gateway.BodyQuarantine + hex.EncodeToString(sum[:])
 	// A place has a number, and is taken once: the bound holds however many come at the same time.
 	for n := range MaxQuarantined {
 		g := journal.Signal{Key: "quarantine/" + strconv.Itoa(n+1), Kind: SignalQuarantine, At: now, Body: body}
@@ -356,11 +456,55 @@ func (c *Counter) quarantine(ctx context.Context, it journal.Item, m Message, ca
 			c.c.Received()
 		}
 		if fresh {
-			break
+			return cause
 		}
-		if same, err := c.same(ctx, it.ID, first, m, name); err != nil || same {
+		var was Message
+		if json.Unmarshal(first.Body, &was) == nil && was.SHA256 == m.SHA256 {
 			break
 		}
 	}
+	if len(m.Document) > 0 {
+		c.budget.giveBack(it.Provider, int64(len(doc)))
+	}
 	return cause
+}
+
+// A budget bounds what each provider may leave behind within a day. It forgets when the gateway is
+// restarted.
+type budget struct {
+	most int64
+
+	mu    sync.Mutex // guards all below
+	until time.Time
+	spent map[string]int64
+}
+
+// turn begins a new day when the last one is over; it needs mu.
+func (b *budget) turn(now time.Time) {
+	if b.spent == nil || !now.Before(b.until) {
+		b.until, b.spent = now.Add(24*time.Hour), map[string]int64{}
+	}
+}
+
+func (b *budget) spend(provider string, n int64, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.turn(now); b.spent[provider]+n > b.most {
+		return false
+	}
+	b.spent[provider] += n
+	return true
+}
+
+func (b *budget) giveBack(provider string, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent[provider] = max(0, b.spent[provider]-n)
+}
+
+func (b *budget) taken(now time.Time) map[string]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(now)
+	return maps.Clone(b.spent)
 }

@@ -192,10 +192,28 @@ func (w *work) take() error {
 		case dispatch.SignalQuarantine:
 			w.dossier.Quarantined++
 			w.event(gateway.Event{At: s.At, Kind: gateway.EventQuarantined, Reason: m.Reason})
-			sum := sha256.Sum256(m.Document)
-			w.keep(gateway.BodyQuarantine+hex.EncodeToString(sum[:]), m.Document)
+			if err := w.quarantine(m); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// quarantine keeps a document that was not taken, or what the door noted of it, under its digest.
+func (w *work) quarantine(m dispatch.Message) error {
+	digest, body := m.SHA256, m.Document
+	if digest == "" { // of a gateway before 2026-11-28
+		sum := sha256.Sum256(m.Document)
+		digest = hex.EncodeToString(sum[:])
+	}
+	if len(body) == 0 {
+		var err error
+		if body, err = m.Note(); err != nil {
+			return err
+		}
+	}
+	w.keep(gateway.BodyQuarantine+digest, body)
 	return nil
 }
 

@@ -41,6 +41,8 @@ type Config struct {
 	// Trusted are the networks of balancers whose word about a client's address counts (Forwarded,
 	// X-Forwarded-For). None means that every caller is the client.
 	Trusted []netip.Prefix
+	// Connections bounds those at once.
+	Connections Connections
 	// Draining, if set, is called when Close begins: what streams without an end should end.
 	Draining func()
 	// Now judges when a client's certificate ends, and its connection with it; nil means time.Now.
@@ -50,7 +52,7 @@ type Config struct {
 // A Server serves until Close.
 type Server struct {
 	srv     *http.Server
-	ln      net.Listener
+	ln      *boundedListener
 	done    chan error
 	clients *connections
 }
@@ -64,24 +66,30 @@ func Start(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{ln: ln, done: make(chan error, 1), srv: &http.Server{
+	bounded := bound(ln, c.Connections)
+	s := &Server{ln: bounded, done: make(chan error, 1), srv: &http.Server{
 		Handler: addressed(observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics), c.Trusted), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: connectionBuffer,
+			MaxReceiveBufferPerStream: streamBuffer},
+		ErrorLog:  slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	s.clients = &connections{now: c.Now, all: map[net.Conn]*shown{}}
-	s.srv.ConnState = s.clients.note
+	s.srv.ConnState = func(conn net.Conn, state http.ConnState) {
+		bounded.noteState(conn, state)
+		s.clients.note(conn, state)
+	}
 	if c.Draining != nil {
 		s.srv.RegisterOnShutdown(c.Draining)
 	}
 	go func() {
 		if c.TLS != nil {
-			s.done <- s.srv.ServeTLS(ln, "", "")
+			s.done <- s.srv.ServeTLS(bounded, "", "")
 		} else {
-			s.done <- s.srv.Serve(ln)
+			s.done <- s.srv.Serve(bounded)
 		}
 	}()
 	return s, nil
@@ -89,6 +97,9 @@ func Start(c Config) (*Server, error) {
 
 // Addr is the address in use.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Connections tells how many there are.
+func (s *Server) Connections() ConnectionReport { return s.ln.state() }
 
 // Done delivers the error that ended serving.
 func (s *Server) Done() <-chan error { return s.done }

@@ -17,7 +17,7 @@ var acceptedTypes = []string{"application/pdf", "image/jpeg", "image/png"}
 // checkDocuments matches what was sent against the signed list by SHA-256, never by name
 // (R9): every listed document was sent, nothing else was, sizes and types are as signed,
 // what the service requires is listed, and all together is within the service's limit.
-func (a *admission) checkDocuments() error {
+func (a *decision) checkDocuments() error {
 	rules := a.route.Passport.Attachments
 	for _, rule := range rules.Documents {
 		has := slices.ContainsFunc(a.request.Attachments, func(x gateway.Attachment) bool { return x.Kind == rule.Kind })

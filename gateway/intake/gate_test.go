@@ -247,26 +247,31 @@ func TestTheDoorIsBusyForAWhile(t *testing.T) {
 	})
 }
 
-// A body does not come before it ends.
+// A body brings its bytes at once and does not end before it is told to.
 type body struct {
+	left  int         // bytes to bring
 	read  atomic.Bool // somebody waits for it, or has
 	ended chan struct{}
 	once  sync.Once
 }
 
-func (b *body) Read([]byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	b.read.Store(true)
+	if n := min(b.left, len(p)); n > 0 {
+		b.left -= n
+		return n, nil
+	}
 	<-b.ended
 	return 0, io.EOF
 }
 
 func (b *body) end() { b.once.Do(func() { close(b.ended) }) }
 
-// post sends a body of an announced length, -1 for none.
-func (d *door) post(portal string, length int64) (w *httptest.ResponseRecorder, b *body, answered func() bool) {
+// post sends a body of which brought bytes come; its length is announced, or -1.
+func (d *door) post(portal string, length int64, brought int) (w *httptest.ResponseRecorder, b *body, answered func() bool) {
 	mux := http.NewServeMux()
 	d.Register(mux)
-	b = &body{ended: make(chan struct{})}
+	b = &body{left: brought, ended: make(chan struct{})}
 	d.t.Cleanup(b.end)
 	r := httptest.NewRequest(http.MethodPost, "/v1/requests", b)
 	r.ContentLength = length
@@ -290,49 +295,64 @@ func (d *door) post(portal string, length int64) (w *httptest.ResponseRecorder, 
 	}
 }
 
-// The bytes of the bodies that are being read are bounded by what is announced, before any of
-// them is read.
+// The bytes of the bodies that are being read are bounded by what was brought. One of two portals
+// has a quarter of the room for itself and half of it with the other.
 func TestBytesAreBounded(t *testing.T) {
+	type sent struct {
+		portal    string
+		announced int64 // units of 64 KiB, -1 for none
+		brought   int
+	}
+	const unit = 64 << 10
 	tests := []struct {
 		name     string
 		inFlight int64
-		reading  []int64
-		asks     int64
-		want     bool // let in
+		reading  []sent
+		asks     sent
+		want     gateway.Reason
+		read     bool // before it is answered
 	}{
-		{"the first is let in, even if it is more than all that may be", 50, nil, 70, true},
-		{"nothing fits beside one that is more than all that may be", 50, []int64{70}, 1, false},
-		{"what fits beside the others", 100, []int64{40}, 60, true},
-		{"what does not fit beside the others", 100, []int64{40}, 61, false},
-		{"of three, the third does not fit", 100, []int64{40, 40}, 21, false},
-		{"a length that is not announced counts as the longest", 100, []int64{21}, -1, false},
-		{"there is room for the longest", 100, []int64{20}, -1, true},
-		{"more than the longest counts as the longest, for no more is read", 100, []int64{20}, 1 << 40, true},
+		{"the first is let in, even if it is more than all that may be", 50, nil, sent{"egov.kz", 70, 70}, inside, true},
+		{"beside one that is more than all that may be, the share is left", 50, []sent{{"bank.kz", 70, 70}}, sent{"egov.kz", 11, 11}, inside, true},
+		{"and no more than the share", 50, []sent{{"bank.kz", 70, 70}}, sent{"egov.kz", 13, 13}, gateway.Overload, false},
+		{"what fits beside the others", 100, []sent{{"bank.kz", 40, 40}}, sent{"egov.kz", 58, 58}, inside, true},
+		{"what does not fit beside the others", 100, []sent{{"bank.kz", 40, 40}}, sent{"egov.kz", 61, 61}, gateway.Overload, false},
+		{"of three, the third does not fit", 100, []sent{{"bank.kz", 35, 35}, {"bank.kz", 35, 35}}, sent{"bank.kz", 21, 21}, gateway.Overload, false},
+		{"what is announced and not brought is in nobody's way", 100, []sent{{"bank.kz", 70, 0}, {"bank.kz", 70, 0}, {"bank.kz", -1, 0}}, sent{"egov.kz", 58, 58}, inside, true},
+		{"a length that is not announced counts as it comes", 100, []sent{{"bank.kz", 74, 74}}, sent{"egov.kz", -1, 60}, gateway.Overload, true},
+		{"more than the longest is refused unread", 100, nil, sent{"egov.kz", 1 << 20, 0}, gateway.BodyTooLarge, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDoor(t, intake.Config{Portals: portals(nil), InFlight: tt.inFlight, MaxBody: 80})
+				d := newDoor(t, intake.Config{Portals: portals(nil), InFlight: tt.inFlight * unit, MaxBody: 80 * unit})
 				d.letGo()
+				send := func(s sent) (*httptest.ResponseRecorder, *body, func() bool) {
+					length := s.announced
+					if length > 0 {
+						length *= unit
+					}
+					return d.post(s.portal, length, s.brought*unit)
+				}
 				var ends []*body
-				for i, n := range tt.reading {
-					w, b, answered := d.post("bank.kz", n)
+				for i, s := range tt.reading {
+					w, b, answered := send(s)
 					if ends = append(ends, b); answered() {
 						t.Fatalf("number %d was sent away: %s", i+1, w.Body)
 					}
 				}
-				w, b, answered := d.post("egov.kz", tt.asks)
-				if got := !answered(); got != tt.want {
-					t.Fatalf("let in: %t, want %t: %s", got, tt.want, w.Body)
+				w, b, answered := send(tt.asks)
+				if got := !answered(); got != (tt.want == inside) {
+					t.Fatalf("let in: %t, want %s: %s", got, tt.want, w.Body)
 				}
-				if got := d.Busy() != nil; got == tt.want {
-					t.Errorf("the door calls itself busy: %t", got)
-				}
-				if !tt.want {
+				if tt.want != inside {
 					var p intake.Problem
-					if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || p.Reason != gateway.Overload || b.read.Load() {
+					if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Reason != tt.want || b.read.Load() != tt.read {
 						t.Errorf("sent away with %d %s, read %t: %v", w.Code, w.Body, b.read.Load(), err)
 					}
+				}
+				if tt.want == gateway.Overload && (w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5") {
+					t.Errorf("sent away with %d %v", w.Code, w.Header())
 				}
 				for _, e := range ends {
 					e.end()
@@ -340,9 +360,43 @@ func TestBytesAreBounded(t *testing.T) {
 				b.end()
 				synctest.Wait()
 				// Their room is given back.
-				_, _, answered = d.post("egov.kz", 80)
+				_, _, answered = d.post("egov.kz", 70*unit, 70*unit)
 				if answered() {
 					t.Error("there is no room when all have left")
+				}
+			})
+		})
+	}
+}
+
+// One portal's uploads that do not come leave the others their places, whatever its share.
+func TestSilentUploadsShutTheDoorForNobodyElse(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		shares map[string]int
+		silent int // that are let in
+	}{
+		{"with a share of four", map[string]int{"bank.kz": 4}, 4},
+		{"without a share", nil, 12},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor(t, intake.Config{Portals: portals(tt.shares), Concurrent: 2})
+				d.letGo()
+				silent := 0
+				for range 64 {
+					if _, _, answered := d.post("bank.kz", 8<<20, 1); !answered() {
+						silent++
+					}
+				}
+				if silent != tt.silent {
+					t.Errorf("%d silent uploads are inside, want %d", silent, tt.silent)
+				}
+				for range 4 {
+					w, b, answered := d.post("egov.kz", 40, 40)
+					if b.end(); !answered() || w.Code != http.StatusBadRequest {
+						t.Errorf("another portal: %d %s", w.Code, w.Body)
+					}
 				}
 			})
 		})
@@ -365,7 +419,7 @@ func TestWhoIsSentAwayIsNotRead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, tt.config)
 				d.take("egov.kz")
-				w, b, answered := d.post("egov.kz", 40)
+				w, b, answered := d.post("egov.kz", 40, 0)
 				if !answered() || b.read.Load() {
 					t.Fatalf("read: %t", b.read.Load())
 				}
@@ -382,7 +436,7 @@ func TestWhoIsSentAwayIsNotRead(t *testing.T) {
 					}
 				}
 				// Nobody who is not known learns that the door is full.
-				if w, _, answered := d.post("stranger", 40); !answered() || w.Code != http.StatusUnauthorized {
+				if w, _, answered := d.post("stranger", 40, 0); !answered() || w.Code != http.StatusUnauthorized {
 					t.Errorf("a stranger: %d", w.Code)
 				}
 			})

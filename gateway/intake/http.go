@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 )
 
 // maxParts bounds the parts of a multipart body: the request and twenty documents.
@@ -26,7 +26,8 @@ type Portal struct {
 	TokenSHA256 [32]byte
 	// CertificateSHA256 is the SHA-256 of the TLS client certificate's DER.
 	CertificateSHA256 [32]byte
-	// Concurrent bounds the portal's requests worked on at once; 0 leaves it all there is.
+	// Concurrent bounds the portal's requests that are read or worked on at once; 0 leaves it its share
+	// and what is common.
 	Concurrent int
 }
 
@@ -89,6 +90,7 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		d.c.Log.Info("refused", "door", "rest", "reason", string(gateway.ReasonOf(err)))
 		d.observe(r.Context(), "none", nil, err, false, start)
+		admission.Dismiss(w, r)
 		d.problem(w, r, err)
 		return
 	}
@@ -97,25 +99,23 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 		d.problem(w, r, err)
 	}
 	asXML, err := wantsXML(r)
+	var place *admission.Place
+	if err == nil {
+		place, err = d.rest.Enter(portal, r.RemoteAddr)
+	}
+	if err == nil {
+		defer place.Leave()
+		err = d.desk.Check(portal)
+	}
 	if err != nil {
+		admission.Dismiss(w, r)
 		refuse(err)
 		return
 	}
-	if err := d.gate.room(portal, d.c.Now()); err != nil {
-		refuse(err)
-		return
+	doc, files, err := d.read(w, r, place)
+	if err == nil {
+		err = place.Reserve(admission.Weight(doc))
 	}
-	size := r.ContentLength
-	if size < 0 || size > d.c.MaxBody {
-		size = d.c.MaxBody
-	}
-	leave, err := d.gate.read(size, d.c.Now())
-	if err != nil {
-		refuse(err)
-		return
-	}
-	defer leave()
-	doc, files, err := d.read(w, r)
 	if err != nil {
 		refuse(err)
 		return
@@ -159,31 +159,36 @@ func wantsXML(r *http.Request) (bool, error) {
 }
 
 // read takes the signed document and the attached files from the body.
-func (d *Desk) read(w http.ResponseWriter, r *http.Request) ([]byte, []File, error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
-	}
-	body := http.MaxBytesReader(w, r.Body, d.c.MaxBody)
+func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Place) ([]byte, []File, error) {
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch kind {
 	case "application/xml", "text/xml":
-		doc, err := io.ReadAll(body)
-		return doc, nil, bodyError(err)
+		doc, err := place.Read(w, r, d.c.MaxBody)
+		return doc, nil, err
 	case "multipart/form-data":
 		if params["boundary"] == "" {
+			admission.Dismiss(w, r)
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the boundary is missing")
 		}
+		body, err := place.Body(w, r, d.c.MaxBody)
+		if err != nil {
+			return nil, nil, err
+		}
 		noted := &notingReader{r: body}
-		doc, files, err := readParts(multipart.NewReader(noted, params["boundary"]))
+		doc, files, err := readParts(multipart.NewReader(noted, params["boundary"]), place)
 		if noted.err != nil {
-			err = bodyError(noted.err) // the connection's fault, not the multipart's
+			err = noted.err // the connection's fault, not the multipart's
+		}
+		if err != nil {
+			admission.HangUp(w, r)
 		}
 		return doc, files, err
 	}
+	admission.Dismiss(w, r)
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
 }
 
-func readParts(m *multipart.Reader) (doc []byte, files []File, err error) {
+func readParts(m *multipart.Reader, place *admission.Place) (doc []byte, files []File, err error) {
 	found := false
 	for n := 0; ; n++ {
 		part, err := m.NextRawPart()
@@ -196,7 +201,10 @@ func readParts(m *multipart.Reader) (doc []byte, files []File, err error) {
 		if n == maxParts {
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "at most %d parts are taken", maxParts)
 		}
-		data, err := io.ReadAll(part)
+		data, err := place.Collect(part, -1)
+		if gateway.ReasonOf(err) == gateway.Overload {
+			return nil, nil, err
+		}
 		if err != nil {
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the multipart body is broken or incomplete")
 		}
@@ -206,23 +214,13 @@ func readParts(m *multipart.Reader) (doc []byte, files []File, err error) {
 		case part.FormName() == "request":
 			found, doc = true, data
 		default:
-			files = append(files, File{Name: part.FileName(), Data: bytes.Clone(data)})
+			files = append(files, File{Name: part.FileName(), Data: data})
 		}
 	}
 	if !found {
 		return nil, nil, gateway.Errorf(gateway.MultipartBroken, "the part \"request\" is missing")
 	}
 	return doc, files, nil
-}
-
-func bodyError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case isTooLarge(err):
-		return gateway.Errorf(gateway.BodyTooLarge, "the body is larger than this door takes")
-	}
-	return gateway.Errorf(gateway.BodyTruncated, "the body ended before its announced end")
 }
 
 // A notingReader remembers the error that ended the body, if it was not its end.
@@ -237,11 +235,6 @@ func (n *notingReader) Read(p []byte) (int, error) {
 		n.err = err
 	}
 	return k, err
-}
-
-func isTooLarge(err error) bool {
-	_, ok := errors.AsType[*http.MaxBytesError](err)
-	return ok
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

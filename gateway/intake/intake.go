@@ -11,13 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
@@ -34,6 +34,14 @@ const (
 	DefaultMaxDocument = 1 << 20
 	// DefaultMaxBody bounds the whole HTTP body; a service's own limit is usually lower.
 	DefaultMaxBody = 8 << 20
+	// DefaultConcurrent bounds the admissions worked on at once. Beyond, a portal is told within
+	// milliseconds to come again, so that what was let in is answered soon.
+	DefaultConcurrent = 128
+	// DefaultInFlight bounds the bytes of bodies being read or worked on.
+	DefaultInFlight = 256 << 20
+	// readers is how many requests may be inside the REST door for each one that is worked on: their
+	// bodies come slowly, and cost nothing but the memory that they brought.
+	readers = 8
 )
 
 // Verifier makes the six checks; [verification.Verifier] is one.
@@ -72,6 +80,12 @@ type Config struct {
 	MaxBody     int64 // bytes; 0 means DefaultMaxBody
 	Concurrent  int   // admissions at once; 0 means DefaultConcurrent
 	InFlight    int64 // bytes of bodies at once; 0 means DefaultInFlight
+	// PerCitizen holds citizens to the bounds of the passports (per_citizen).
+	PerCitizen bool
+	// Guests are portals that come by other doors. They have a share of the admissions as well.
+	Guests []string
+	// House lends the processors that all doors share; nil means one of its own.
+	House *admission.House
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -96,11 +110,10 @@ type Observation struct {
 // A Desk admits requests. It is safe for concurrent use.
 type Desk struct {
 	c       Config
-	gate    *gate
 	portals atomic.Pointer[[]Portal]
-	// processors holds a token for each computation under way: half of the processors, so that the
-	// other half is there for those who only wait, write or are sent away.
-	processors chan struct{}
+	rest    *admission.Door // requests at the REST door, from their first byte to their answer
+	desk    *admission.Door // admissions under way, from whatever door
+	quotas  quotas
 	// busy are the answers to who is sent away, by reason and language: they must cost nothing.
 	busy map[gateway.Reason]map[gateway.Language][]byte
 }
@@ -130,7 +143,12 @@ func New(c Config) (*Desk, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
-	d := &Desk{c: c, gate: newGate(c.Concurrent, c.InFlight), processors: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), busy: map[gateway.Reason]map[gateway.Language][]byte{}}
+	if c.House == nil {
+		c.House = admission.New(admission.Config{})
+	}
+	d := &Desk{c: c, busy: map[gateway.Reason]map[gateway.Language][]byte{},
+		rest: c.House.NewDoor(admission.DoorConfig{Name: "rest", Known: admission.Room{Places: readers * c.Concurrent, Bytes: c.InFlight}}),
+		desk: c.House.NewDoor(admission.DoorConfig{Name: "desk", Known: admission.Room{Places: c.Concurrent}})}
 	for _, reason := range []gateway.Reason{gateway.Overload, gateway.PortalLimit} {
 		d.busy[reason] = map[gateway.Language][]byte{}
 		for _, lang := range gateway.Languages {
@@ -147,8 +165,31 @@ func New(c Config) (*Desk, error) {
 // SetPortals replaces the portals that are let in, and their shares. Requests at hand go on.
 func (d *Desk) SetPortals(all []Portal) {
 	d.portals.Store(&all)
-	d.gate.setShares(all)
+	var parties []admission.Party
+	for _, p := range all { // one whose credentials overlap stands twice
+		if !slices.ContainsFunc(parties, func(q admission.Party) bool { return q.Name == p.Name }) {
+			parties = append(parties, admission.Party{Name: p.Name, Most: p.Concurrent})
+		}
+	}
+	d.rest.SetParties(parties)
+	for _, name := range d.c.Guests {
+		if !slices.ContainsFunc(parties, func(p admission.Party) bool { return p.Name == name }) {
+			parties = append(parties, admission.Party{Name: name})
+		}
+	}
+	d.desk.SetParties(parties)
 }
+
+// Report tells how full the REST door is, or the desk behind it, and for whom.
+func (d *Desk) Report() admission.Report { return d.rest.Report().Merge(d.desk.Report()) }
+
+// Rooms are the REST door, and the desk behind all doors.
+func (d *Desk) Rooms() []func() admission.Report {
+	return []func() admission.Report{d.rest.Report, d.desk.Report}
+}
+
+// Busy returns [gateway.Overload] while portals are being sent away for want of room.
+func (d *Desk) Busy() error { return d.Report().Err() }
 
 // A File is an attached document as it was sent.
 type File struct {
@@ -191,14 +232,15 @@ func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []Fil
 func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	start := time.Now()
 	portal := s.Portal
-	leave, err := d.gate.enter(portal, d.c.Now())
+	place, err := d.desk.Enter(portal, "")
 	if err != nil {
 		// No audit entry: under a flood it would be one more write for each.
 		d.observe(ctx, portal, nil, err, false, start)
 		return nil, err
 	}
-	defer leave()
-	a := &admission{Desk: d, door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
+	defer place.Leave()
+	a := &decision{Desk: d, place: place,
+		door: s.Door, portal: portal, doc: s.Document, files: s.Files, relayed: s.Relayed, at: d.c.Now().UTC().Truncate(time.Microsecond)}
 	a.now = a.at
 	if a.relayed != nil {
 		a.now = s.Relayed.At.UTC().Truncate(time.Microsecond)
@@ -235,9 +277,10 @@ func (d *Desk) observe(ctx context.Context, portal string, p *passport.Passport,
 	d.c.Observe(ctx, o)
 }
 
-// admission is the work on one submission, in the order of the checks.
-type admission struct {
+// A decision is the work on one submission, in the order of the checks.
+type decision struct {
 	*Desk
+	place  *admission.Place
 	door   string
 	portal string
 	doc    []byte
@@ -253,7 +296,7 @@ type admission struct {
 	route   route.Route
 }
 
-func (a *admission) content() string {
+func (a *decision) content() string {
 	if a.opened == nil {
 		return ""
 	}
@@ -261,7 +304,7 @@ func (a *admission) content() string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (a *admission) refuse(err error) error {
+func (a *decision) refuse(err error) error {
 	r := &Refusal{Err: err}
 	for _, k := range a.outcome.Verdict.Checks {
 		if k.Reason.Class() != gateway.Permanent {
@@ -272,11 +315,11 @@ func (a *admission) refuse(err error) error {
 	return r
 }
 
-func (a *admission) run(ctx context.Context) (*Admission, error) {
+func (a *decision) run(ctx context.Context) (*Admission, error) {
 	if len(a.doc) == 0 {
 		return nil, a.refuse(gateway.Errorf(gateway.BodyEmpty, "a signed XML document is expected"))
 	}
-	if err := a.compute(func() (err error) {
+	if err := a.place.Work(ctx, func() (err error) {
 		a.opened, err = a.c.Verifier.Open(a.doc, a.c.MaxDocument)
 		return err
 	}); err != nil {
@@ -299,7 +342,7 @@ func (a *admission) run(ctx context.Context) (*Admission, error) {
 }
 
 // decide makes the checks in their order and accepts what passes them all.
-func (a *admission) decide(ctx context.Context) (*Admission, error) {
+func (a *decision) decide(ctx context.Context) (*Admission, error) {
 	root := a.opened.Root()
 	form, err := a.c.Forms.Form(root.Space(), root.Local(), a.now)
 	if err != nil {
@@ -338,7 +381,7 @@ func (a *admission) decide(ctx context.Context) (*Admission, error) {
 	return a.accept(ctx)
 }
 
-func (a *admission) want(signatory gateway.IIN) verification.Want {
+func (a *decision) want(signatory gateway.IIN) verification.Want {
 	w := verification.Want{At: a.at, Purpose: trust.PurposeSignPerson, Citizen: signatory}
 	if a.relayed != nil {
 		w.Proven = a.now
@@ -351,7 +394,7 @@ func formInvalid(faults []passport.Fault) error {
 }
 
 // findRoute finds passport and provider by service code and territory.
-func (a *admission) findRoute(root xmlsig.Element) error {
+func (a *decision) findRoute(root xmlsig.Element) error {
 	service, _ := passport.Field(root, "serviceCode")
 	territory, _ := passport.Field(root, "provider/territory")
 	kato, err := gateway.ParseKATO(strings.TrimSpace(territory))
@@ -374,7 +417,7 @@ func (a *admission) findRoute(root xmlsig.Element) error {
 
 // again returns the first admission when these very bytes were accepted before, whatever became
 // of the certificate since. The same content under another signature is judged like any other.
-func (a *admission) again(ctx context.Context) (*Admission, error) {
+func (a *decision) again(ctx context.Context) (*Admission, error) {
 	message, _ := passport.Field(a.opened.Root(), "messageId")
 	id := gateway.NewRequestID(a.portal, strings.TrimSpace(message), a.opened.Content())
 	it, err := a.c.Journal.Get(ctx, id)
@@ -390,7 +433,7 @@ func (a *admission) again(ctx context.Context) (*Admission, error) {
 	return a.first(ctx, it)
 }
 
-func (a *admission) first(ctx context.Context, it journal.Item) (*Admission, error) {
+func (a *decision) first(ctx context.Context, it journal.Item) (*Admission, error) {
 	dossier, err := gateway.ReadDossier(it.Doc)
 	if err != nil {
 		return nil, a.refuse(err)
@@ -405,13 +448,15 @@ func (a *admission) first(ctx context.Context, it journal.Item) (*Admission, err
 	return &Admission{Item: it, Dossier: dossier, Receipt: receipt, Duplicate: true}, nil
 }
 
-func (a *admission) checkForm() error {
+func (a *decision) checkForm() error {
 	r, p := a.request, a.route.Passport
 	if r.Portal != a.portal {
 		return gateway.Errorf(gateway.PortalMismatch, "the element portal does not name the portal that sent the request")
 	}
-	if age := a.now.Sub(r.CreatedAt); age > time.Duration(p.CreatedAt.Past) || -age > time.Duration(p.CreatedAt.Future) {
-		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future))
+	// Instants are compared: a difference of centuries does not fit into a duration.
+	past, future := time.Duration(p.CreatedAt.Past), time.Duration(p.CreatedAt.Future)
+	if r.CreatedAt.Before(a.now.Add(-past)) || r.CreatedAt.After(a.now.Add(future)) {
+		return gateway.Errorf(gateway.CreatedAtRange, "createdAt may lie at most %v before and %v after the time of receipt", past, future)
 	}
 	if !r.Representative.IsZero() && !p.Representative.Allowed {
 		return gateway.Errorf(gateway.AttorneyMissing, "nobody may act for the applicant of this service")
@@ -424,7 +469,7 @@ func (a *admission) checkForm() error {
 }
 
 // checkConsent wants the signed consent for every record the service cannot do without (R14).
-func (a *admission) checkConsent() error {
+func (a *decision) checkConsent() error {
 	for _, rule := range a.route.Passport.Records {
 		if rule.Need != passport.Optional && !slices.Contains(a.request.Consent, rule.Kind) {
 			return gateway.Errorf(gateway.ConsentMissing, "consent/record: %s is needed for this service", rule.Kind)
@@ -434,8 +479,18 @@ func (a *admission) checkConsent() error {
 }
 
 // accept computes the plan, signs the receipt and makes all of it durable.
-func (a *admission) accept(ctx context.Context) (*Admission, error) {
+func (a *decision) accept(ctx context.Context) (*Admission, error) {
 	r, p := a.request, a.route.Passport
+	giveBack, err := a.checkQuota()
+	if err != nil {
+		return nil, err
+	}
+	accepted := false
+	defer func() {
+		if !accepted {
+			giveBack()
+		}
+	}()
 	registered := p.Registration(a.now)
 	steps := p.Plan(registered)
 	due := steps[len(steps)-1].DueAt
@@ -447,7 +502,7 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 		Admission: a.outcome.Verdict, Consent: r.Consent, Attachments: r.Attachments, Steps: steps,
 	}
 	var receipt []byte
-	if err := a.compute(func() (err error) {
+	if err := a.place.Work(ctx, func() (err error) {
 		receipt, err = a.receipt(id, dossier, a.route)
 		return err
 	}); err != nil {
@@ -482,5 +537,6 @@ func (a *admission) accept(ctx context.Context) (*Admission, error) {
 	case err != nil:
 		return nil, a.refuse(fmt.Errorf("keep the request: %w", err))
 	}
+	accepted = true
 	return &Admission{Item: it, Dossier: dossier, Receipt: receipt}, nil
 }

@@ -47,6 +47,9 @@ type Refusal struct {
 	Err    error
 	Checks []gateway.Check
 	Faults []passport.Fault
+	// Again, when set, is from when on the same submission would be taken.
+	Again time.Time
+	after time.Duration // from the refusal to Again
 }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
@@ -60,7 +63,7 @@ func HTTPStatus(r gateway.Reason) int {
 		return http.StatusUnauthorized
 	case gateway.NotFound:
 		return http.StatusNotFound
-	case gateway.PortalLimit:
+	case gateway.PortalLimit, gateway.CitizenLimit:
 		return http.StatusTooManyRequests
 	case gateway.Erased:
 		return http.StatusGone
@@ -100,12 +103,22 @@ func ProblemOf(texts *message.Catalogue, lang gateway.Language, err error) Probl
 		for _, f := range refusal.Faults {
 			p.Faults = append(p.Faults, FaultText{f, texts.Text(lang, "rule."+f.Rule), texts.All("rule." + f.Rule)})
 		}
+		if !refusal.Again.IsZero() {
+			p.Titles = gateway.Texts{}
+			for _, l := range gateway.Languages {
+				p.Titles[l] = texts.Text(l, "notice.citizen_limit", texts.DateTime(l, refusal.Again))
+			}
+			p.Title = p.Titles.In(lang)
+		}
 	}
 	return p
 }
 
 // WriteProblem answers with err as a problem document in the language of the request.
 func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalogue, err error) {
+	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((refusal.after+time.Second-1)/time.Second)))
+	}
 	lang := problemHeader(w, r, HTTPStatus(gateway.ReasonOf(err)))
 	json.NewEncoder(w).Encode(ProblemOf(texts, lang, err)) //nolint:errcheck // the client may be gone
 }
@@ -114,7 +127,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalog
 func problemHeader(w http.ResponseWriter, r *http.Request, status int) gateway.Language {
 	lang := message.Negotiate(r.Header.Get("Accept-Language"), gateway.Kazakh)
 	h := w.Header()
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+	if (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", strconv.Itoa(int(RetryAfter/time.Second)))
 	}
 	if status == http.StatusUnauthorized {

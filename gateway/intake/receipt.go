@@ -38,7 +38,7 @@ func (d *Desk) local(t time.Time) string {
 	return t.In(d.c.Forms.Calendar().Zone()).Format(time.RFC3339)
 }
 
-func (a *admission) receipt(id gateway.RequestID, dossier *gateway.Dossier, rt route.Route) ([]byte, error) {
+func (a *decision) receipt(id gateway.RequestID, dossier *gateway.Dossier, rt route.Route) ([]byte, error) {
 	doc := etree.NewDocument()
 	root := doc.CreateElement("receipt")
 	root.CreateAttr("xmlns", "urn:egov-gateway:receipt:1")

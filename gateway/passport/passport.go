@@ -30,7 +30,9 @@ type Passport struct {
 	Applicants  []string  `yaml:"applicants"` // who may apply: natural-person
 	FormRules   FormRules `yaml:"form"`
 	CreatedAt   Window    `yaml:"created_at"`
-	Working     struct {
+	// PerCitizen bounds the accepted requests of one citizen for this service; nil is no bound.
+	PerCitizen *Quota `yaml:"per_citizen"`
+	Working    struct {
 		From string `yaml:"from"`
 		To   string `yaml:"to"`
 	} `yaml:"working_hours"`
@@ -48,6 +50,18 @@ type Passport struct {
 	hours    Hours
 	calendar *Calendar
 }
+
+// A Quota is a number of requests within a time.
+type Quota struct {
+	Requests int      `yaml:"requests"`
+	Per      Duration `yaml:"per"`
+}
+
+// Bounds of a Quota: as much as intake remembers of each citizen.
+const (
+	MostRequests = 100
+	LongestQuota = 24 * time.Hour
+)
 
 // A Representation says whether somebody may act for the applicant (R16).
 type Representation struct {

@@ -152,13 +152,15 @@ func (r *reader) oneOf(name string, words ...string) string {
 	return ""
 }
 
+// optionalDate is zero when there is none. The zero instant itself is no message's date: who sends it
+// must not seem to have sent none.
 func (r *reader) optionalDate(name string) time.Time {
 	el, ok := r.next(name)
 	if !ok || nilled(el) {
 		return time.Time{}
 	}
 	t, err := ParseDate(r.leaf(el))
-	if err != nil {
+	if err != nil || t.IsZero() {
 		r.wrong(el, "is not a date and time")
 	}
 	return t
