@@ -137,6 +137,15 @@ func (b *builder) console(p *livePlan, queues []string, kick func()) (*console.C
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range b.c.Providers {
+		var where []string
+		for _, pass := range b.forms.All() {
+			if _, ok := pass.ProviderByID(p.ID); ok && !slices.Contains(where, pass.Shard) {
+				where = append(where, pass.Shard)
+			}
+		}
+		b.watch.serves(p.ID, where)
+	}
 	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues,
 		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused,
 		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
@@ -267,6 +276,15 @@ func watched(c *Config, now func() time.Time) *systems {
 	}
 	add("revocation", "revocation", "")
 	return s
+}
+
+// serves says in which regions a provider works; one of several is everybody's.
+func (s *systems) serves(provider string, shards []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.all[provider]; one != nil && len(shards) == 1 {
+		one.Shard = shards[0]
+	}
 }
 
 func (s *systems) observe(o upstream.Observation) {

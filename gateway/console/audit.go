@@ -92,6 +92,11 @@ func (c *Console) actions(v visit) error {
 	entries = slices.DeleteFunc(entries, func(e journal.AuditEntry) bool {
 		return e.Party != v.operator.Name && !v.operator.MayView(cmp.Or(e.Shard, Everywhere))
 	})
+	for i := range entries { // of another region's request its own operators learn, and nobody else
+		if e := &entries[i]; e.Shard != "" && !v.operator.MayView(e.Shard) {
+			e.Shard, e.Reason = "", gateway.NotFound
+		}
+	}
 	c.render(v, http.StatusOK, page{Name: "actions", Data: entries[:min(len(entries), 200)]})
 	return nil
 }

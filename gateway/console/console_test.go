@@ -285,7 +285,7 @@ func TestAnOrderComesFromAPageOfTheSession(t *testing.T) {
 		{"from another site", "all", "own", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden, gateway.FormForged},
 		{"from another origin", "all", "own", []string{"Origin", "https://evil.example"}, http.StatusForbidden, gateway.FormForged},
 		{"by one who only looks", "zhambyl-view", "own", nil, http.StatusOK, gateway.OperatorForbidden},
-		{"by one of another region", "north-act", "own", nil, http.StatusOK, gateway.OperatorForbidden},
+		{"by one of another region, who does not learn that it is there", "north-act", "own", nil, http.StatusOK, gateway.NotFound},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,24 +37,35 @@ func (c *Console) mark(r *http.Request, s *session, what string) string {
 		}
 		return fmt.Sprint(it.Version)
 	case "systems":
-		return c.systemsMark()
+		return c.systemsMark(s.operator)
 	case "deadlines":
 		return c.late.Load().At.String()
 	case "refusals":
 		e, err := c.c.Audit.Recent(r.Context(), 1)
 		return fmt.Sprint(e, err != nil)
 	case "shard":
+		if !c.sees(s.operator, name) {
+			return ""
+		}
 		st, err := c.stats(r.Context())
 		return fmt.Sprint(st.ByShard[name], err != nil)
 	}
 	st, err := c.stats(r.Context())
-	return fmt.Sprint(st.ByShard, err != nil, c.late.Load().At) + c.systemsMark()
+	h := sha256.New()
+	for _, shard := range append(c.visible(s.operator), c.queues(s.operator)...) {
+		fmt.Fprint(h, shard, st.ByShard[shard])
+	}
+	fmt.Fprint(h, err != nil, c.late.Load().At)
+	return string(h.Sum(nil)) + c.systemsMark(s.operator)
 }
 
-func (c *Console) systemsMark() string {
+// systemsMark is that of the systems which the operator sees.
+func (c *Console) systemsMark(o *Operator) string {
 	h := sha256.New()
 	for _, s := range c.c.Systems() {
-		fmt.Fprint(h, s.Name, s.Open, s.Reason, s.Failed > 0)
+		if s.Shard == "" || o.MayView(s.Shard) {
+			fmt.Fprint(h, s.Name, s.Open, s.Reason, s.Failed > 0)
+		}
 	}
 	fmt.Fprint(h, c.c.Revocation())
 	return string(h.Sum(nil))

@@ -197,6 +197,9 @@ func (c *Console) redriveOne(v visit, id gateway.RequestID, version int64) (gate
 		refused = gateway.ReplayConflict
 	}
 	if err := c.note(v, ActionRedrive, string(id), it.Shard, refused); err != nil || refused != "" {
+		if !c.sees(v.operator, it.Shard) {
+			refused = gateway.NotFound // whether another region has it is not for this operator
+		}
 		return refused, err
 	}
 	if err := c.c.Redrive(v.r.Context(), id, version); err != nil {
