@@ -45,7 +45,7 @@ func (l *lab) withCalendar(t *testing.T, data string) {
 func (l *lab) awaitReady(t *testing.T) (probes map[string]string) {
 	t.Helper()
 	status, _, body := get(t, l.admin+"/readyz")
-	for end := time.Now().Add(20 * time.Second); status != http.StatusOK && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); status != http.StatusOK && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		status, _, body = get(t, l.admin+"/readyz") // the lists are still being loaded
 	}
 	var ready struct{ Probes map[string]string }
@@ -79,7 +79,7 @@ func TestTheEndOfTheCalendarIsNoCliff(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	code := run([]string{"config", "check", l.config}, &out, &errs)
-	if code != 0 || !strings.HasPrefix(errs.String(), "warning: calendar.yaml has no data from 1 January 2027") {
+	if code != 0 || !strings.Contains(errs.String(), "warning: calendar.yaml has no data from 1 January 2027") {
 		t.Errorf("config check: %d %s %s", code, &out, &errs)
 	}
 
