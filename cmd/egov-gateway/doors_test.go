@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -195,10 +197,14 @@ func TestMessageIDsAreBounded(t *testing.T) {
 // A portal's uploads that bring nothing leave the other portals theirs, are cut off after seconds, and
 // a length that is too large is refused before the client is asked to go on.
 func TestAPortalsSilentUploads(t *testing.T) {
+	token := secret()
 	l := newDoorsLab(t, func(c *Config) {
-		c.Portals = append(c.Portals, Portal{Name: "portal3.kz", TokenFile: "viewer.token", Concurrent: 4})
+		if err := os.WriteFile(filepath.Join(c.dir, "portal3.token"), []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.Portals = append(c.Portals, Portal{Name: "portal3.kz", TokenFile: "portal3.token", Concurrent: 4})
 	})
-	head := "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer " + l.viewer + "\r\n"
+	head := "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer " + token + "\r\n"
 	var silent []net.Conn
 	for range 40 {
 		silent = append(silent, begin(t, l, strangersAddress, head+"Content-Length: 8388608\r\n\r\n<"))

@@ -60,3 +60,20 @@ func TestGuessesAreCountedAtEveryAddress(t *testing.T) {
 		}
 	}
 }
+
+// The header's word about letters goes before the document's own, so another one than UTF-8 is refused; and
+// who is refused at SHEP's door has an address in the log.
+func TestWhatTheHeaderSaysOfLetters(t *testing.T) {
+	l, logs := newTestLab(t, monday, nil)
+	doc := l.envelope(t, "", l.message(text("<x/>")))
+	for kind, taken := range map[string]bool{"text/xml": true, "text/xml; charset=utf-8": true, `text/xml; charset="UTF-8"`: true, "application/xml; charset=us-ascii": true,
+		"text/xml; charset=windows-1251": false, "text/xml; charset=utf-16": false, "text/plain": false} {
+		_, _, body := call(t, http.MethodPost, l.base+"/shep/sync", doc, "Content-Type", kind)
+		if refused := strings.Contains(string(body), string(gateway.MediaType)); refused == taken {
+			t.Errorf("%s: %s", kind, body)
+		}
+	}
+	if !strings.Contains(logs.String(), `"remote":"127.0.0.1:`) {
+		t.Error("the log names no address")
+	}
+}

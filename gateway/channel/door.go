@@ -202,24 +202,34 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 			d.c.Observe(name, c.op, reason, time.Since(start))
 		}
 		if err != nil {
-			d.c.Log.Info("refused", "door", "shep", "participant", name, "operation", string(c.op), "reason", string(reason), "error", err)
+			d.c.Log.Info("refused", "door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op), "reason", string(reason), "error", err)
 			answer = c.fault(err)
 		}
 		c.reply(w, r, answer, reason)
 	}
 }
 
+// inUTF8 reports whether a charset is UTF-8 or a part of it. The header goes before what the document says
+// of itself (RFC 7303 §3.2), and everything here is read as UTF-8.
+func inUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "us-ascii":
+		return true
+	}
+	return false
+}
+
 // run works on one message: who calls, room for what the message brings, then the work.
 func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "text/xml" && kind != "application/xml" {
+	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "text/xml" && kind != "application/xml" || !inUTF8(parameters["charset"]) {
 		admission.Dismiss(w, r)
-		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml")
+		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml in UTF-8")
 	}
 	limit, name := c.c.MaxBytes, ""
 	if c.claimed = c.c.Directory.caller(r); c.claimed != nil {
 		limit, name = min(limit, c.claimed.MaxBytes), c.claimed.Name
 	}
-	var err error
 	if c.place, err = c.room.Enter(name, r.RemoteAddr); err != nil {
 		admission.HangUp(w, r)
 		return nil, err
