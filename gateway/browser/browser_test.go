@@ -136,7 +136,7 @@ func open(l *browser.Live, r *http.Request, mark func() (string, bool)) *reader 
 	one := &reader{w: httptest.NewRecorder(), ended: make(chan struct{})}
 	go func() {
 		defer close(one.ended)
-		l.Serve(one, r, mark)
+		l.Serve(one, r, r.Header.Get("Person"), mark)
 	}()
 	synctest.Wait()
 	return one
@@ -240,6 +240,36 @@ func TestAStreamEndsBeforeTheServerCutsIt(t *testing.T) {
 	if browser.StreamLife+5*time.Second > httpserver.WriteTimeout {
 		t.Errorf("a stream lives %s, the server writes an answer for %s", browser.StreamLife, httpserver.WriteTimeout)
 	}
+}
+
+// One person does not take the places of all.
+func TestOnePersonsStreamsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		live := browser.NewLive(10 * browser.PersonStreams)
+		defer live.Close()
+		of := func(person string) *http.Request {
+			r := get(t)
+			r.Header.Set("Person", person)
+			return r
+		}
+		var greedy []*reader
+		for range browser.PersonStreams {
+			greedy = append(greedy, open(live, of("greedy"), same))
+		}
+		if over := open(live, of("greedy"), same); !over.over() {
+			t.Error("one more than a person may have goes on")
+		}
+		if other := open(live, of("modest"), same); other.over() {
+			t.Error("another person has no place")
+		}
+		if greedy[0].over() {
+			t.Error("a stream ended because another was refused")
+		}
+		pass(browser.StreamLife)
+		if next := open(live, of("greedy"), same); next.over() {
+			t.Error("the place of a stream that ended is not free")
+		}
+	})
 }
 
 func TestStreamsAreBounded(t *testing.T) {

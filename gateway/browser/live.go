@@ -12,6 +12,8 @@ import (
 const (
 	StreamLife = 50 * time.Second
 	StreamPace = time.Second
+	// PersonStreams is how many streams one person may have at a time, of all that there are.
+	PersonStreams = 10
 )
 
 // Live tells open pages that they changed, and nothing else: a page loads itself anew. Beyond
@@ -21,13 +23,14 @@ type Live struct {
 	closing chan struct{}
 	once    sync.Once
 
-	mu   sync.Mutex
-	look chan struct{} // guarded by mu; closed when all streams must look at once
+	mu     sync.Mutex
+	look   chan struct{}  // guarded by mu; closed when all streams must look at once
+	people map[string]int // guarded by mu: streams by person
 }
 
 // NewLive allows that many streams at a time.
 func NewLive(streams int) *Live {
-	return &Live{streams: make(chan struct{}, streams), closing: make(chan struct{}), look: make(chan struct{})}
+	return &Live{streams: make(chan struct{}, streams), closing: make(chan struct{}), look: make(chan struct{}), people: map[string]int{}}
 }
 
 // Close ends the streams at hand, and every later one as soon as it begins.
@@ -49,26 +52,49 @@ func (l *Live) called() <-chan struct{} {
 	return l.look
 }
 
-// Serve is one stream of server-sent events: "changed" whenever mark is another one than before.
+// enter takes a place for one more stream of a person; ok is false beyond what that person may have, and
+// beyond what all may.
+func (l *Live) enter(who string) (leave func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.people[who] >= PersonStreams {
+		return nil, false
+	}
+	select {
+	case l.streams <- struct{}{}:
+	default:
+		return nil, false
+	}
+	l.people[who]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.people[who]--; l.people[who] == 0 {
+			delete(l.people, who)
+		}
+		<-l.streams
+	}, true
+}
+
+// Serve is one stream of server-sent events to a person: "changed" whenever mark is another one than before.
 // mark is asked once at the start and then every [StreamPace]; when it says false the stream
 // ends, and a stream that has not begun is answered with 204, which ends the browser's asking.
 // So is one beyond the number allowed.
 //
 // Source: HTML Living Standard §9.2, "Server-sent events".
-func (l *Live) Serve(w http.ResponseWriter, r *http.Request, mark func() (string, bool)) {
+func (l *Live) Serve(w http.ResponseWriter, r *http.Request, who string, mark func() (string, bool)) {
 	called := l.called()
 	last, ok := mark()
 	if !ok {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	select {
-	case l.streams <- struct{}{}:
-		defer func() { <-l.streams }()
-	default:
+	leave, ok := l.enter(who)
+	if !ok {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	defer leave()
 	h := w.Header()
 	Headers(h)
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")

@@ -153,7 +153,12 @@ func (c *Cabinet) way(w http.ResponseWriter, r *http.Request) {
 
 // live tells the page of one request that it changed.
 func (c *Cabinet) live(w http.ResponseWriter, r *http.Request) {
-	c.news.Serve(w, r, func() (string, bool) {
+	who, err := c.citizen(r)
+	if err != nil {
+		w.WriteHeader(http.StatusNoContent) // the browser stops asking
+		return
+	}
+	c.news.Serve(w, r, string(who), func() (string, bool) {
 		it, err := c.item(r)
 		return strconv.FormatInt(it.Version, 10), err == nil
 	})

@@ -18,7 +18,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	what := r.URL.Query().Get("of")
-	c.news.Serve(w, r, func() (string, bool) {
+	c.news.Serve(w, r, s.operator.Name, func() (string, bool) {
 		if c.running(r, false) != s {
 			return "", false
 		}
