@@ -401,12 +401,18 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.dir, "expired.crt"), l.pki.Must("citizen-expired").CertificatePEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	both, slow := secret(), secret()
+	for name, password := range map[string]string{"both.password": both, "slow.password": slow} {
+		if err := os.WriteFile(filepath.Join(l.dir, name), []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l.mustReconfigure(t, func(c *Config) {
 		c.SHEP.Participants = append(c.SHEP.Participants,
 			Participant{Name: "old.kz", SenderID: "OLD", Certificates: []string{"expired.crt"}, Services: labServices()},
 			Participant{Name: "org.kz", SenderID: "ORG", BIN: l.pki.Must("system-portal").BIN, Services: labServices()},
-			Participant{Name: "both.kz", SenderID: "BOTH", Certificates: []string{"system-portal.crt"}, PasswordFile: "shep.password", Services: labServices(), MaxBytes: 20_000},
-			Participant{Name: "slow.kz", SenderID: "SLOW", PasswordFile: "shep.password", Services: labServices(), Rate: 0.001})
+			Participant{Name: "both.kz", SenderID: "BOTH", Certificates: []string{"system-portal.crt"}, PasswordFile: "both.password", Services: labServices(), MaxBytes: 20_000},
+			Participant{Name: "slow.kz", SenderID: "SLOW", PasswordFile: "slow.password", Services: labServices(), Rate: 0.001})
 	})
 	if err := l.startGateway(); err != nil {
 		t.Fatal(err)
@@ -422,7 +428,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 	}
 	used := from("EGOV", l.password)
 	l.ask(t, "sync", "", used)
-	l.ask(t, "sync", "", from("SLOW", l.password))
+	l.ask(t, "sync", "", from("SLOW", slow))
 	otherData := *used
 	otherData.Data = text("<other/>")
 	tests := []struct {
@@ -444,7 +450,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 		{"too old", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.Date = l.clock.Now().Add(-2 * time.Hour) }), "SCE005", gateway.TransportStale},
 		{"from the future", "async", "", func() shep.Payload { m := l.request(text(signed)); m.Date = l.clock.Now().Add(time.Hour); return m }(), "SCE005", gateway.TransportStale},
 		{"a used message id with other data", "sync", "", &otherData, "SCE001", gateway.ReplayConflict},
-		{"too many messages", "sync", "", from("SLOW", l.password), "SCE909", gateway.PortalLimit},
+		{"too many messages", "sync", "", from("SLOW", slow), "SCE909", gateway.PortalLimit},
 		{"no data", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.Data = shep.Data{} }), "SCE001", gateway.BodyEmpty},
 		{"not the form of a service", "sync", "", from("EGOV", l.password, func(m *shep.Message) {
 			m.Data = text(strings.ReplaceAll(signed, "housing-aid:request:1", "housing-aid:request:2"))
@@ -461,7 +467,7 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 		{"a question as REQUEST", "async", "", l.request(text(`<statusRequest xmlns="` + channel.Namespace + `"><requestId>x</requestId></statusRequest>`)), "SCE001", gateway.DocumentMalformed},
 		{"an operation of another address", "async", "", from("EGOV", l.password), "SCE001", gateway.DocumentMalformed},
 		{"an answer instead of a question", "sync", "", &shep.AsyncReceipt{ID: "x", CorrelationID: "x", Date: l.clock.Now()}, "SCE001", gateway.DocumentMalformed},
-		{"more than this sender may send", "sync", "system-portal", from("BOTH", l.password, func(m *shep.Message) { m.Data = text("<a>" + strings.Repeat("x", 20_000) + "</a>") }), "SCE001", gateway.BodyTooLarge},
+		{"more than this sender may send", "sync", "system-portal", from("BOTH", both, func(m *shep.Message) { m.Data = text("<a>" + strings.Repeat("x", 20_000) + "</a>") }), "SCE001", gateway.BodyTooLarge},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
