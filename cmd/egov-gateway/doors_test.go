@@ -290,13 +290,24 @@ func TestConnectionsOfStrangersAreBounded(t *testing.T) {
 // Every door says in the metrics how full it is, and whom it sent away; no address stands there.
 func TestEveryDoorIsMeasured(t *testing.T) {
 	l := newDoorsLab(t, func(c *Config) { c.Portals[0].Concurrent = 1 })
-	conn := begin(t, l, strangersAddress, "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer "+l.token+"\r\nContent-Length: 100\r\n\r\n<")
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if status, _, _ := l.restPost(t, []byte("<a/>")); status == http.StatusTooManyRequests {
-			break
+	inside := []byte(`egov_gateway_door_places{door="rest",room="known"} 1`)
+	var conn net.Conn
+	var metrics []byte
+	// A silent upload keeps its place for some seconds only: on a busy machine another one has to follow.
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && conn == nil; {
+		conn = begin(t, l, strangersAddress, "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\nAuthorization: Bearer "+l.token+"\r\nContent-Length: 100\r\n\r\n<")
+		for wait := time.Now().Add(3 * time.Second); time.Now().Before(wait) && !bytes.Contains(metrics, inside); time.Sleep(10 * time.Millisecond) {
+			_, _, metrics = get(t, l.admin+"/metrics")
+		}
+		status, _, _ := l.restPost(t, []byte("<a/>"))
+		if _, _, metrics = get(t, l.admin+"/metrics"); status != http.StatusTooManyRequests || !bytes.Contains(metrics, inside) {
+			conn.Close()
+			conn, metrics = nil, nil
 		}
 	}
-	_, _, metrics := get(t, l.admin+"/metrics")
+	if conn == nil {
+		t.Fatal("the portal's upload never kept its place for as long as it takes to look")
+	}
 	for _, want := range []string{
 		`egov_gateway_door_places{door="rest",room="known"} 1`, `egov_gateway_door_places_limit{door="rest",room="known"} 1024`, `egov_gateway_door_limit_bytes{door="shep",room="strangers"}`,
 		`egov_gateway_door_places{door="provider",room="known"} 0`, `egov_gateway_door_places{door="desk",room="known"} 0`, `egov_gateway_door_places{door="cabinet",room="strangers"} 0`,

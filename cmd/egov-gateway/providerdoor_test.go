@@ -121,7 +121,7 @@ func TestTheQuarantineKeepsLittle(t *testing.T) {
 // quarantined waits until the flow has taken in so many refused documents.
 func (l *lab) quarantined(t *testing.T, id gateway.RequestID, n int) journal.Item {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		it, err := l.svc.store.Get(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)

@@ -842,7 +842,7 @@ func TestAReplacedPasswordOfRedis(t *testing.T) {
 	if err := admin.Do(ctx, "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if a := w.mustSubmit(t, w.draft("citizen-02", taraz), "citizen-02"); a.status == http.StatusAccepted {
 			break
 		} else if time.Now().After(end) {
@@ -962,7 +962,7 @@ func TestAnOverlapEndsByItself(t *testing.T) {
 	w := newChanging(t)
 	w.mustReconfigure(t, func(c *Config) { c.Credentials.Overlap = Duration(100 * time.Millisecond) })
 	old := w.replace("portal.token", secret())
-	for end := time.Now().Add(30 * time.Second); w.byToken(old) != http.StatusUnauthorized; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); w.byToken(old) != http.StatusUnauthorized; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the old token is good for ever")
 		}

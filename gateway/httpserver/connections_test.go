@@ -58,7 +58,7 @@ func serveBounded(t *testing.T, c httpserver.Config) *httpserver.Server {
 // settle waits until the server has so many connections.
 func settle(t *testing.T, s *httpserver.Server, open int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); s.Connections().Open != open; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); s.Connections().Open != open; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d connections are open, want %d", s.Connections().Open, open)
 		}
@@ -93,7 +93,7 @@ func TestConnectionsHaveAPlaceEach(t *testing.T) {
 					dial(t, s, from, false)
 				}
 			}
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 				if r := s.Connections(); r.Open == tt.open && r.RefusedAddress+r.RefusedTotal >= tt.total+tt.one-1 {
 					break
 				}
@@ -131,7 +131,7 @@ func TestIdleConnectionsMakeWay(t *testing.T) {
 	}
 	<-at
 	let := false
-	for end := time.Now().Add(20 * time.Second); !let && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !let && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		_, let = dial(t, s, "127.0.0.2", true)
 	}
 	if !let {
