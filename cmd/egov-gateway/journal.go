@@ -47,16 +47,16 @@ func (d *dataFlag) attach() (operated, error) {
 // copies opens the attached documents.
 func (d *dataFlag) copies() (*attachment.Store, error) {
 	if d.Attachments != "" {
-		return attachment.Open(d.Attachments)
+		return attachment.Open(d.Attachments, nil)
 	}
 	if d.Config != "" {
 		c, err := LoadConfig(d.Config)
 		if err != nil {
 			return nil, err
 		}
-		return attachment.Open(c.attachmentsDir())
+		return attachment.Open(c.attachmentsDir(), nil)
 	}
-	return attachment.Open(attachments(d.Data))
+	return attachment.Open(attachments(d.Data), nil)
 }
 
 func (d *dataFlag) print(out io.Writer, v any, table func(w io.Writer)) error {
@@ -281,7 +281,7 @@ func (c *journalBackupCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	to, err := attachment.Open(attachments(c.To))
+	to, err := attachment.Open(attachments(c.To), nil)
 	if err != nil {
 		return err
 	}

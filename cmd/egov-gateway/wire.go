@@ -368,7 +368,7 @@ func (b *builder) journal() (err error) {
 	if b.wrap != nil {
 		b.store = b.wrap(b.store)
 	}
-	b.copies, err = attachment.Open(b.c.attachmentsDir())
+	b.copies, err = attachment.Open(b.c.attachmentsDir(), nil)
 	return err
 }
 

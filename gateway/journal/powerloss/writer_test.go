@@ -24,6 +24,7 @@ import (
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // runAsWriter makes the test binary a process that writes to a journal until it is killed.
@@ -40,6 +41,23 @@ type order struct {
 	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL, or appendfsync everysec
 	Look    *gateway.RequestID // look for this item instead, and say whether it is there
 	Once    bool               // wait for the end of the input, then create one item
+	Sealed  bool               // under the tests' data key
+}
+
+// keyring holds the tests' data key, or is nil where nothing is sealed.
+func (o order) keyring() *sealing.Keyring {
+	if !o.Sealed {
+		return nil
+	}
+	key, err := sealing.ParseInstallationKey(bytes.Repeat([]byte{7}, sealing.KeySize))
+	if err != nil {
+		panic(err)
+	}
+	keys, err := sealing.NewKeyring(key)
+	if err != nil {
+		panic(err)
+	}
+	return keys
 }
 
 // An ack is one call that a store has answered, so that it must outlive everything.
@@ -151,7 +169,7 @@ func write(o order, out io.Writer) {
 
 // putDocuments is the writer process for the documents that come with requests.
 func putDocuments(o order, say func(ack)) {
-	s, err := attachment.Open(o.Where)
+	s, err := attachment.Open(o.Where, o.keyring())
 	if err != nil {
 		say(ack{Op: "failed", Note: err.Error()})
 		return
