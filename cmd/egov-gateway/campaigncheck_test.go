@@ -67,7 +67,7 @@ func (c *campaign) checkJournals() {
 		return
 	}
 	for _, m := range c.machines {
-		a, err := sqlitejournal.Attach(m.data)
+		a, err := sqlitejournal.Attach(m.data, nil)
 		if err != nil {
 			sound(nil, err)
 			continue

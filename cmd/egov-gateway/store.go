@@ -156,7 +156,7 @@ func (s shared) Verify(ctx context.Context) (*journalReport, error) {
 
 // attachData attaches to the journal in a data directory.
 func attachData(dir string) (operated, error) {
-	a, err := sqlitejournal.Attach(dir)
+	a, err := sqlitejournal.Attach(dir, nil)
 	if err != nil {
 		return nil, err
 	}

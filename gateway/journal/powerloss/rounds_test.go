@@ -253,7 +253,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 		lost = append(lost, report.Faults...)
 	}
 	if o.Store == "sqlite" {
-		a, err := sqlitejournal.Attach(dir)
+		a, err := sqlitejournal.Attach(dir, o.keyring())
 		must(t, err)
 		defer a.Close()
 		report, err := a.Verify(t.Context())
@@ -265,7 +265,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 
 // Nothing acknowledged is lost with the power, whether nothing or something unsynced outlives it.
 func TestPowerLoss(t *testing.T) {
-	for _, o := range []order{{Store: "sqlite"}, {Store: "redis"}, {Store: "attachments"}, {Store: "attachments", Sealed: true}} {
+	for _, o := range []order{{Store: "sqlite"}, {Store: "sqlite", Sealed: true}, {Store: "redis"}, {Store: "attachments"}, {Store: "attachments", Sealed: true}} {
 		for _, survive := range []float64{0, 0.5} {
 			store := o.Store
 			if o.Sealed {

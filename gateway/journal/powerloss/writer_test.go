@@ -103,7 +103,7 @@ func item(n int) journal.New {
 func openStore(o order) (journal.Store, error) {
 	switch o.Store {
 	case "sqlite":
-		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where})
+		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where, Keys: o.keyring()})
 	case "redis":
 		redis.SetLogger(quiet{})
 		return redisjournal.Open(redisjournal.Config{Redis: []string{"redis://" + o.Redis}, Dir: o.Where, AcceptLoss: o.Normal, Timeout: time.Second})

@@ -14,10 +14,10 @@ func (p place) gone() place { return place{Length: p.Length, SHA256: p.SHA256, E
 // wipe plans the wiping of a body's bytes: the plan is part of the transaction that erases it,
 // so a crash cannot leave the bytes behind for ever.
 func (w *writing) wipe(p place) error {
-	if p.Erased || p.Length == 0 {
+	if p.Erased || p.stored() == 0 {
 		return nil
 	}
-	_, err := w.exec("INSERT OR IGNORE INTO erasure(segment, offset, length) VALUES (?, ?, ?)", p.Segment, p.Offset, p.Length)
+	_, err := w.exec("INSERT OR IGNORE INTO erasure(segment, offset, length) VALUES (?, ?, ?)", p.Segment, p.Offset, p.stored())
 	return err
 }
 
