@@ -44,20 +44,42 @@ type order struct {
 	Sealed  bool               // under the tests' data key
 }
 
-// keyring holds the tests' data key, or is nil where nothing is sealed.
+// keyring holds the tests' data keys, which take turns, or is nil where nothing is sealed.
 func (o order) keyring() *sealing.Keyring {
 	if !o.Sealed {
 		return nil
 	}
-	key, err := sealing.ParseInstallationKey(bytes.Repeat([]byte{7}, sealing.KeySize))
+	var keys [2]sealing.InstallationKey
+	for i := range keys {
+		var err error
+		if keys[i], err = sealing.ParseInstallationKey(bytes.Repeat([]byte{byte(7 + i)}, sealing.KeySize)); err != nil {
+			panic(err)
+		}
+	}
+	turn := o.First / 1_000_000 % 2
+	ring, err := sealing.NewKeyring(keys[turn], keys[1-turn])
 	if err != nil {
 		panic(err)
 	}
-	keys, err := sealing.NewKeyring(key)
+	return ring
+}
+
+// rekey wraps what earlier rounds sealed under the round's own key, beside the writers.
+func (o order) rekey(ctx context.Context) error {
+	a, err := sqlitejournal.Attach(o.Where, o.keyring())
 	if err != nil {
-		panic(err)
+		return err
 	}
-	return keys
+	defer a.Close()
+	r, err := a.Rekey(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := r.Run(ctx); err != nil {
+		return err
+	}
+	return r.Finish(ctx)
 }
 
 // An ack is one call that a store has answered, so that it must outlive everything.
@@ -161,6 +183,13 @@ func write(o order, out io.Writer) {
 	w := &writers{s: s, say: say}
 	w.next.Store(int64(o.First))
 	var wg sync.WaitGroup
+	if o.Sealed {
+		wg.Go(func() {
+			if err := o.rekey(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, "rekey:", err) // the power may be gone
+			}
+		})
+	}
 	for i := range o.Writers {
 		wg.Go(func() { w.run(ctx, rand.New(rand.NewPCG(o.Seed, uint64(i))), fmt.Sprintf("%d-%d", o.First, i)) })
 	}
@@ -176,6 +205,13 @@ func putDocuments(o order, say func(ack)) {
 	}
 	say(ack{Op: "ready"})
 	var wg sync.WaitGroup
+	if o.Sealed {
+		wg.Go(func() {
+			if _, err := s.Rekey(); err != nil {
+				fmt.Fprintln(os.Stderr, "rekey:", err) // the power may be gone
+			}
+		})
+	}
 	for i := range o.Writers {
 		wg.Go(func() {
 			for n := o.First + i; ; n += o.Writers {

@@ -57,3 +57,6 @@ func PlaceIn(segment int, offset int64, body string) Place {
 	p.Segment, p.Offset = segment, offset
 	return p
 }
+
+// About has a rekeying ask before each change on the disk.
+func (r *Rekeying) About(ask func(change string) error) { r.about = ask }
