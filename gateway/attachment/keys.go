@@ -29,10 +29,8 @@ func sealedName(k *sealing.Key, sum [sha256.Size]byte) string { return k.Name(su
 // newKey makes a key for a request. It is on disk before anything is sealed under it: no loss of
 // power leaves a document without its key.
 func (s *Store) newKey(id gateway.RequestID) (*sealing.Key, error) {
-	k, wrapped, err := s.keys.NewKey(string(id))
-	if err == nil {
-		err = write(filepath.Join(s.folder(id), rand.Text()[:16]+keySuffix), wrapped)
-	}
+	k, wrapped := s.keys.NewKey(string(id))
+	err := write(filepath.Join(s.folder(id), rand.Text()[:16]+keySuffix), wrapped)
 	if err == nil {
 		err = syncDir(s.folder(id))
 	}

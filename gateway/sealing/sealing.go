@@ -165,10 +165,7 @@ func (r *Keyring) Current() KeyID { return r.current }
 func (r *Keyring) Has(id KeyID) bool { return r != nil && r.wrap[id] != nil }
 
 // A Key seals what belongs to one item. It is safe for concurrent use.
-type Key struct {
-	secret secret
-	aead   cipher.AEAD
-}
+type Key struct{ secret secret }
 
 // String shows nothing.
 func (k *Key) String() string { return "item key" }
@@ -181,19 +178,15 @@ func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // NewKey makes the key of an item and wraps it. The owner is part of the wrapping: put beside
 // another item, the key does not open.
-func (r *Keyring) NewKey(owner string) (*Key, []byte, error) {
+func (r *Keyring) NewKey(owner string) (*Key, []byte) {
 	k := &Key{}
 	rand.Read(k.secret[:]) //nolint:errcheck // crypto/rand never returns an error
-	var err error
-	if k.aead, err = gcm(k.secret[:]); err != nil {
-		return nil, nil, err
-	}
-	return k, r.wrapped(owner, k.secret), nil
+	return k, r.wrapped(owner, k.secret)
 }
 
 func (r *Keyring) wrapped(owner string, s secret) []byte {
-	out := append(make([]byte, 0, WrappedSize), r.current[:]...)
-	return r.wrap[r.current].Seal(out, nil, s[:], bound("key", owner))
+	out := append(make([]byte, 0, 2*WrappedSize), r.current[:]...) // whoever keeps two needs no other
+	return r.wrap[r.current].Seal(out, nil, s[:], bound(nil, "key", owner, nil))
 }
 
 // WrappedBy names the key that wrapped; false for bytes that were erased.
@@ -210,9 +203,7 @@ func (r *Keyring) Unwrap(owner string, wrapped []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{secret: s}
-	k.aead, err = gcm(s[:])
-	return k, err
+	return &Key{s}, nil
 }
 
 func (r *Keyring) unwrapped(owner string, wrapped []byte) (s secret, err error) {
@@ -223,7 +214,7 @@ func (r *Keyring) unwrapped(owner string, wrapped []byte) (s secret, err error) 
 	if !r.Has(id) {
 		return s, &MissingKeyError{id}
 	}
-	plain, err := r.wrap[id].Open(s[:0], nil, wrapped[idSize:], bound("key", owner))
+	plain, err := r.wrap[id].Open(s[:0], nil, wrapped[idSize:], bound(nil, "key", owner, nil))
 	if err != nil || len(plain) != KeySize {
 		return s, ErrDamaged
 	}
@@ -239,33 +230,70 @@ func (r *Keyring) Rewrap(owner string, wrapped []byte) ([]byte, error) {
 	return r.wrapped(owner, s), nil
 }
 
+// A Cipher is a key made ready, for one goroutine that seals or opens several texts. It takes a
+// kilobyte, a Key 32 bytes.
+type Cipher struct {
+	aead  cipher.AEAD
+	bound []byte // additional data of one text
+}
+
+// NewCipher makes a key ready.
+func NewCipher(k *Key) *Cipher {
+	c := new(Cipher)
+	c.Use(k)
+	return c
+}
+
+// Use makes another key ready.
+func (c *Cipher) Use(k *Key) {
+	aead, err := gcm(k.secret[:])
+	if err != nil {
+		panic(err) // no key of that length fails
+	}
+	c.aead = aead
+}
+
+// Forget leaves no key behind.
+func (c *Cipher) Forget() { c.aead = nil }
+
 // Seal appends the sealed text to dst. The name and the context are bound to it: under any other
 // it does not open.
-func (k *Key) Seal(dst []byte, name string, context, plain []byte) []byte {
-	return k.aead.Seal(dst, nil, plain, append(bound("text", name), context...))
+func (c *Cipher) Seal(dst []byte, name string, context, plain []byte) []byte {
+	c.bound = bound(c.bound[:0], "text", name, context)
+	return c.aead.Seal(dst, nil, plain, c.bound)
 }
 
 // Open appends what was sealed to dst, or returns [ErrDamaged].
-func (k *Key) Open(dst []byte, name string, context, sealed []byte) ([]byte, error) {
-	plain, err := k.aead.Open(dst, nil, sealed, append(bound("text", name), context...))
+func (c *Cipher) Open(dst []byte, name string, context, sealed []byte) ([]byte, error) {
+	c.bound = bound(c.bound[:0], "text", name, context)
+	plain, err := c.aead.Open(dst, nil, sealed, c.bound)
 	if err != nil {
 		return nil, ErrDamaged
 	}
 	return plain, nil
 }
 
+// Seal is that of the key's [Cipher].
+func (k *Key) Seal(dst []byte, name string, context, plain []byte) []byte {
+	return NewCipher(k).Seal(dst, name, context, plain)
+}
+
+// Open is that of the key's [Cipher].
+func (k *Key) Open(dst []byte, name string, context, sealed []byte) ([]byte, error) {
+	return NewCipher(k).Open(dst, name, context, sealed)
+}
+
 // Name is a name for content that tells nothing of it without the key, in hex.
 func (k *Key) Name(content []byte) string {
 	mac := hmac.New(sha256.New, k.secret[:])
-	mac.Write(bound("name", "")) //nolint:errcheck // never fails
-	mac.Write(content)           //nolint:errcheck // never fails
+	mac.Write(bound(nil, "name", "", nil)) //nolint:errcheck // never fails
+	mac.Write(content)                     //nolint:errcheck // never fails
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// bound is additional data: a use, and a name with its length, so that nothing runs into it.
-func bound(use, name string) []byte {
-	b := make([]byte, 0, len(use)+len(name)+192)
+// bound appends additional data: a use, a name with its length, so that nothing runs into it, and a context.
+func bound(b []byte, use, name string, context []byte) []byte {
 	b = append(append(b, use...), 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
-	return append(b, name...)
+	return append(append(b, name...), context...)
 }

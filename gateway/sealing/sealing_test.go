@@ -54,14 +54,11 @@ func TestParseInstallationKey(t *testing.T) {
 
 func TestOnlyWhatWasSealedOpens(t *testing.T) {
 	r := ring(t, sealing.NewInstallationKey())
-	key, wrapped, err := r.NewKey("request 1")
-	if err != nil || len(wrapped) != sealing.WrappedSize {
-		t.Fatal(len(wrapped), err)
+	key, wrapped := r.NewKey("request 1")
+	if len(wrapped) != sealing.WrappedSize {
+		t.Fatal(len(wrapped))
 	}
-	other, otherWrapped, err := r.NewKey("request 2")
-	if err != nil {
-		t.Fatal(err)
-	}
+	other, otherWrapped := r.NewKey("request 2")
 	sealed := key.Seal(nil, "request", []byte("accepted"), []byte("a document"))
 	if len(sealed) != len("a document")+sealing.Overhead || bytes.Contains(sealed, []byte("document")) {
 		t.Fatalf("sealed: %q", sealed)
@@ -121,12 +118,9 @@ func TestOnlyWhatWasSealedOpens(t *testing.T) {
 func TestRewrap(t *testing.T) {
 	first, second := sealing.NewInstallationKey(), sealing.NewInstallationKey()
 	before, between, after := ring(t, first), ring(t, second, first), ring(t, second)
-	key, wrapped, err := before.NewKey("request")
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, wrapped := before.NewKey("request")
 	sealed := key.Seal(nil, "doc", nil, []byte("a document"))
-	_, err = after.Unwrap("request", wrapped)
+	_, err := after.Unwrap("request", wrapped)
 	var missing *sealing.MissingKeyError
 	if !errors.As(err, &missing) || missing.ID != first.ID() {
 		t.Errorf("without the old key: %v", err)
@@ -159,10 +153,7 @@ func TestRewrap(t *testing.T) {
 func TestKeysAreNotPrinted(t *testing.T) {
 	k := sealing.NewInstallationKey()
 	r := ring(t, k)
-	item, _, err := r.NewKey("request")
-	if err != nil {
-		t.Fatal(err)
-	}
+	item, _ := r.NewKey("request")
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "key", k, "item", item, "ring", r)
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "key", k, "item", item)
@@ -207,10 +198,27 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	body := make([]byte, 8<<10)
 	for b.Loop() {
-		k, _, err := r.NewKey("request")
-		if err != nil {
-			b.Fatal(err)
-		}
+		k, _ := r.NewKey("request")
 		k.Seal(make([]byte, 0, len(body)+sealing.Overhead), "request", nil, body)
 	}
+}
+
+// Whatever lies where a wrapped key should: it is refused, or it is the key.
+func FuzzUnwrap(f *testing.F) {
+	r, err := sealing.NewKeyring(sealing.NewInstallationKey())
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, wrapped := r.NewKey("request")
+	f.Add(wrapped)
+	f.Add(wrapped[:20])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := r.Unwrap("request", b); (err == nil) != bytes.Equal(b, wrapped) {
+			t.Errorf("%x: %v", b, err)
+		}
+		if next, err := r.Rewrap("request", b); (err == nil) != bytes.Equal(b, wrapped) || err == nil && len(next) != sealing.WrappedSize {
+			t.Errorf("%x: %v", b, err)
+		}
+	})
 }

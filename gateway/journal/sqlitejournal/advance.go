@@ -75,15 +75,13 @@ func (s *Store) outcome(ctx context.Context, l journal.Lease, st journal.Step, e
 		return o, nil
 	}
 	if erases(had.places, st.Erase) {
-		var err error
-		if o.wrapped, err = s.newKey(&next); err != nil {
-			return nil, err
-		}
+		o.wrapped = s.newKey(&next)
 		kept := map[string][]byte{}
 		for _, n := range had.places {
 			if _, replaced := st.Bodies[n.name]; replaced || n.Erased || slices.Contains(st.Erase, n.name) {
 				continue
 			}
+			var err error
 			if kept[n.name], err = s.openBody(&had.row, n); err != nil {
 				return nil, damaged(l.Item.ID, "body "+n.name, err)
 			}

@@ -98,11 +98,8 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		first left
 		fresh bool
 	)
-	what, data, err := s.sealMessage(id, g)
-	if err != nil {
-		return journal.Signal{}, false, err
-	}
-	err = s.submit(ctx, func(w *writing) error {
+	what, data := s.sealMessage(id, g)
+	err := s.submit(ctx, func(w *writing) error {
 		fresh = false
 		seq, err := w.seq(id)
 		if err != nil {

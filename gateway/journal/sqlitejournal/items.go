@@ -126,10 +126,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
 		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: slices.Clone(n.Doc)}
 	kept := row{item: it, events: events}
-	wrapped, err := s.newKey(&kept)
-	if err != nil {
-		return it, err
-	}
+	wrapped := s.newKey(&kept)
 	on := s.sheet()
 	defer s.used(on)
 	bodies := prepare(n.Bodies, kept.key, on)

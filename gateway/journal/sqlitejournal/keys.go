@@ -69,16 +69,13 @@ func messageName(id gateway.RequestID, key string) string {
 }
 
 // newKey gives a row a key, if there is a key of the installation, and returns the slot's content.
-func (s *Store) newKey(r *row) ([]byte, error) {
+func (s *Store) newKey(r *row) []byte {
 	if s.cfg.Keys == nil {
-		return nil, nil
+		return nil
 	}
-	key, wrapped, err := s.cfg.Keys.NewKey(itemOwner(r.item.ID))
-	if err != nil {
-		return nil, gateway.Errorf(gateway.Internal, "make a key: %w", err)
-	}
+	key, wrapped := s.cfg.Keys.NewKey(itemOwner(r.item.ID))
 	r.key = key
-	return filled(wrapped), nil
+	return filled(wrapped)
 }
 
 // slot is where the next bytes of the batch will lie.
@@ -93,12 +90,12 @@ func (w *writing) slot(wrapped []byte) slot {
 // put appends bytes that no place names.
 func (b *batch) put(data []byte) { b.buf = append(b.buf, data...) }
 
-// context is what a sealed record is bound to: all of the row that only a step changes. A row
+// context appends what a sealed record is bound to: all of the row that only a step changes. A row
 // that was changed otherwise does not open.
-func (r *row) context() []byte {
+func (r *row) context(b []byte) []byte {
 	it := &r.item
-	b := make([]byte, 0, 512)
-	for _, text := range []string{string(it.ID), it.Portal, it.MessageID, string(it.Content[:]), string(it.Citizen), it.Service, it.Shard, it.Provider, string(it.State)} {
+	for _, text := range []string{string(it.ID), it.Portal, it.MessageID, string(it.Content[:]), string(it.Citizen),
+		it.Service, it.Shard, it.Provider, string(it.State)} {
 		b = binary.AppendUvarint(b, uint64(len(text)))
 		b = append(b, text...)
 	}
@@ -113,12 +110,18 @@ func (r *row) sealed(doc []byte, on *sheet) (storedDoc, events []byte) {
 	if r.key == nil {
 		return doc, r.events
 	}
-	context := r.context()
-	return on.seal(r.key, "doc", context, doc), on.seal(r.key, "events", context, r.events)
+	on.context = r.context(on.context[:0])
+	return on.seal(r.key, "doc", on.context, doc), on.seal(r.key, "events", on.context, r.events)
 }
 
 // A sheet is where one call seals; it is used again once the writer has answered.
-type sheet struct{ b []byte }
+type sheet struct {
+	b     []byte
+	key   *sealing.Key // the one made ready
+	ready sealing.Cipher
+	// context is that of the item.
+	context []byte
+}
 
 // sheetMax is the size beyond which a sheet is not kept for the next call.
 const sheetMax = 256 << 10
@@ -132,6 +135,8 @@ func (s *Store) sheet() *sheet {
 
 // used takes a sheet back. Nothing that lies on it may be looked at any more.
 func (s *Store) used(on *sheet) {
+	on.key = nil
+	on.ready.Forget()
 	if on.b = on.b[:0]; cap(on.b) <= sheetMax {
 		s.sheets.Put(on)
 	}
@@ -139,8 +144,12 @@ func (s *Store) used(on *sheet) {
 
 // seal seals behind what is on the sheet. Should that have to move, what was sealed before stays valid.
 func (on *sheet) seal(k *sealing.Key, name string, context, plain []byte) []byte {
+	if on.key != k {
+		on.key = k
+		on.ready.Use(k)
+	}
 	start := len(on.b)
-	on.b = k.Seal(on.b, name, context, plain)
+	on.b = on.ready.Seal(on.b, name, context, plain)
 	return on.b[start:len(on.b):len(on.b)]
 }
 
@@ -154,12 +163,12 @@ func (s *Store) unseal(r *row) error {
 	if err != nil {
 		return err
 	}
-	context := r.context()
-	doc, err := key.Open(make([]byte, 0, len(r.item.Doc)), "doc", context, r.item.Doc)
+	context, ready := r.context(nil), sealing.NewCipher(key)
+	doc, err := ready.Open(make([]byte, 0, len(r.item.Doc)), "doc", context, r.item.Doc)
 	if err != nil {
 		return fmt.Errorf("record of item %d: %w", r.seq, err)
 	}
-	events, err := key.Open(make([]byte, 0, len(r.events)), "events", context, r.events)
+	events, err := ready.Open(make([]byte, 0, len(r.events)), "events", context, r.events)
 	if err != nil {
 		return fmt.Errorf("events of item %d: %w", r.seq, err)
 	}
@@ -245,18 +254,15 @@ func (s *Store) openStored(p place, key *sealing.Key, name string) ([]byte, erro
 }
 
 // sealMessage prepares the body of a message for its segment.
-func (s *Store) sealMessage(id gateway.RequestID, g journal.Signal) (place, []byte, error) {
+func (s *Store) sealMessage(id gateway.RequestID, g journal.Signal) (place, []byte) {
 	what := placeOf(g.Body)
 	if s.cfg.Keys == nil || len(g.Body) == 0 {
-		return what, g.Body, nil
+		return what, g.Body
 	}
 	name := messageName(id, g.Key)
-	key, wrapped, err := s.cfg.Keys.NewKey(name)
-	if err != nil {
-		return what, nil, gateway.Errorf(gateway.Internal, "make a key: %w", err)
-	}
+	key, wrapped := s.cfg.Keys.NewKey(name)
 	what.Key = byMessage
-	return what, key.Seal(append(make([]byte, 0, what.stored()), filled(wrapped)...), name, nil, g.Body), nil
+	return what, key.Seal(append(make([]byte, 0, what.stored()), filled(wrapped)...), name, nil, g.Body)
 }
 
 // A querier is a database or a transaction.
@@ -293,8 +299,8 @@ func needed(dir string, id sealing.KeyID, keys *sealing.Keyring) error {
 	if keys != nil {
 		has = "the configured one is " + keys.Current().String()
 	}
-	return fmt.Errorf("journal: what lies in %s is sealed under the data key %s, and %s: configure it as data_key, or as data_key_old while keys are changed: %w",
-		dir, id, has, &sealing.MissingKeyError{ID: id})
+	return fmt.Errorf("journal: what lies in %s is sealed under the data key %s, and %s: "+
+		"configure it as data_key, or as data_key_old while keys are changed: %w", dir, id, has, &sealing.MissingKeyError{ID: id})
 }
 
 // takeKeys makes sure that all that is sealed can be opened, and notes under which key

@@ -41,11 +41,7 @@ type known struct {
 
 // size is about what it takes, in bytes.
 func (k *known) size() int {
-	opened := 0
-	if k.key != nil {
-		opened = 1024
-	}
-	return 1024 + opened + len(k.item.Doc) + len(k.events) + 192*len(k.places) + 256*len(k.inbox)
+	return 1024 + len(k.item.Doc) + len(k.events) + 192*len(k.places) + 256*len(k.inbox)
 }
 
 func (g *generation) put(k *known) {

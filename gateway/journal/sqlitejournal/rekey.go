@@ -81,8 +81,8 @@ func (r *Rekeying) gatewayKnows(ctx context.Context, current sealing.KeyID) erro
 		return fmt.Errorf("journal: read the ids of the data keys in %s: %w", r.a.dir, err)
 	}
 	if n == 0 {
-		return fmt.Errorf("journal: a gateway is running on %s that does not seal under the data key %s: give it that key as data_key and the one before as data_key_old, restart it, and begin again",
-			r.a.dir, current)
+		return fmt.Errorf("journal: a gateway is running on %s that does not seal under the data key %s: "+
+			"give it that key as data_key and the one before as data_key_old, restart it, and begin again", r.a.dir, current)
 	}
 	return nil
 }
@@ -138,7 +138,8 @@ func (r *Rekeying) Finish(ctx context.Context) error {
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
 	var opened int64
-	if err := tx.QueryRowContext(ctx, "SELECT opened FROM data_key WHERE id = ? AND current = 1", current.String()).Scan(&opened); err != nil || opened != r.opened {
+	err = tx.QueryRowContext(ctx, "SELECT opened FROM data_key WHERE id = ? AND current = 1", current.String()).Scan(&opened)
+	if err != nil || opened != r.opened {
 		return errors.Join(errors.New("journal: a gateway was started while the data key was changed; begin again"), err)
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM data_key WHERE id <> ?", current.String()); err != nil {
@@ -184,18 +185,24 @@ type owned struct {
 	at    place
 }
 
+// A walk goes through a table by a number that grows.
+type walk struct {
+	query string // of what comes after a number, and how much
+	scan  func(scanner) (int64, owned, error)
+}
+
+var walks = []walk{
+	{"SELECT seq, id, key_segment, key_offset FROM item WHERE seq > ? AND key_segment > 0 ORDER BY seq LIMIT ?", scanItemSlot},
+	{`SELECT inbox.rowid, item.id, inbox.key, inbox.place FROM inbox JOIN item ON item.seq = inbox.item
+		WHERE inbox.rowid > ? AND consumed = 0 ORDER BY inbox.rowid LIMIT ?`, scanMessageSlot},
+}
+
 // pass looks at every slot once.
 func (r *Rekeying) pass(ctx context.Context) (rewrapped int, err error) {
-	for _, walk := range []struct {
-		query string
-		scan  func(scanner) (int64, owned, error)
-	}{
-		{"SELECT seq, id, key_segment, key_offset FROM item WHERE seq > ? AND key_segment > 0 ORDER BY seq LIMIT ?", scanItemSlot},
-		{"SELECT inbox.rowid, item.id, inbox.key, inbox.place FROM inbox JOIN item ON item.seq = inbox.item WHERE inbox.rowid > ? AND consumed = 0 ORDER BY inbox.rowid LIMIT ?", scanMessageSlot},
-	} {
+	for _, along := range walks {
 		for last, more := int64(0), true; more; {
 			var n int
-			last, n, more, err = r.batch(ctx, walk.query, last, walk.scan)
+			last, n, more, err = r.batch(ctx, along, last)
 			rewrapped += n
 			if err != nil {
 				return rewrapped, err
@@ -234,13 +241,13 @@ func scanMessageSlot(from scanner) (row int64, o owned, err error) {
 
 // batch wraps some keys anew. Nothing is wiped and no backup is taken meanwhile: what the database names
 // now stays where it is, and what a step erases is wiped after, in both halves.
-func (r *Rekeying) batch(ctx context.Context, query string, last int64, scan func(scanner) (int64, owned, error)) (next int64, rewrapped int, more bool, err error) {
+func (r *Rekeying) batch(ctx context.Context, along walk, last int64) (next int64, rewrapped int, more bool, err error) {
 	turn, err := lockWiping(r.a.dir, syscall.LOCK_EX)
 	if err != nil {
 		return last, 0, false, err
 	}
 	defer turn.Close()
-	rows, err := r.a.db.QueryContext(ctx, query, last, rekeyBatch)
+	rows, err := r.a.db.QueryContext(ctx, along.query, last, rekeyBatch)
 	if err != nil {
 		return last, 0, false, err
 	}
@@ -249,7 +256,7 @@ func (r *Rekeying) batch(ctx context.Context, query string, last int64, scan fun
 	read := 0
 	for ; rows.Next(); read++ {
 		var o owned
-		if last, o, err = scan(rows); err != nil {
+		if last, o, err = along.scan(rows); err != nil {
 			return last, 0, false, err
 		}
 		if o.owner != "" {
