@@ -101,12 +101,16 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, _, err := b.portals(); return err },
 		func() error { _, err := b.tls(); return err },
 		func() error { _, err := b.operators(); return err },
+		func() error { _, err := c.keyring(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
 		}
 	}
 	if notice := b.forms.Calendar().Notice(b.now()); notice != "" {
+		fmt.Fprintln(out.err, "warning:", notice)
+	}
+	if notice := c.inClear(); notice != "" {
 		fmt.Fprintln(out.err, "warning:", notice)
 	}
 	if err := c.checkAnchors(x509.SystemCertPool); err != nil {
