@@ -2,6 +2,7 @@ package attachment
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -95,11 +96,13 @@ func shredded(wrapped []byte) bool { return bytes.Equal(wrapped, make([]byte, se
 
 // Rekey wraps the keys of all requests under the current installation key and returns how many
 // had another. Other processes may use the directory meanwhile, if both keys are at their hand.
-// It may be cut off at any point and begun again.
+// It may be cut off at any point and begun again. Damaged keys are left as they are, and the first is
+// named in an error when the others are done.
 func (s *Store) Rekey() (rewrapped int, err error) {
 	if s.keys == nil {
 		return 0, errors.New("attachment: no key to wrap under")
 	}
+	var damaged error
 	err = s.Walk(func(id gateway.RequestID, _ time.Time) error {
 		names, err := s.names(id)
 		if err != nil {
@@ -113,6 +116,10 @@ func (s *Store) Rekey() (rewrapped int, err error) {
 			done, err := s.rewrap(id, filepath.Join(s.folder(id), name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // erased since
+			}
+			if errors.Is(err, sealing.ErrDamaged) {
+				damaged = cmp.Or(damaged, fmt.Errorf("attachment: the key of request %s: %w", id, err))
+				continue
 			}
 			if err != nil {
 				return fmt.Errorf("attachment: the key of request %s: %w", id, err)
@@ -134,7 +141,7 @@ func (s *Store) Rekey() (rewrapped int, err error) {
 		}
 		return nil
 	})
-	return rewrapped, err
+	return rewrapped, cmp.Or(err, damaged)
 }
 
 // rewrap puts a wrapping under the current installation key in the place of another.

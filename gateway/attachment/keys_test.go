@@ -222,6 +222,33 @@ func TestRekeyCutOffAnywhere(t *testing.T) {
 	}
 }
 
+func TestRekeyNamesADamagedKey(t *testing.T) {
+	first, second := sealing.NewInstallationKey(), sealing.NewInstallationKey()
+	_, dir := open(t)
+	s := reopen(t, dir, ring(t, first))
+	put(t, s, one, "hurt")
+	put(t, s, two, "whole")
+	keys, err := filepath.Glob(filepath.Join(dir, string(one[:2]), string(one), "*.key"))
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	b, err := os.ReadFile(keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[30] ^= 1
+	if err := os.WriteFile(keys[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := reopen(t, dir, ring(t, second, first)).Rekey()
+	if n != 1 || !errors.Is(err, sealing.ErrDamaged) || !strings.Contains(err.Error(), string(one)) {
+		t.Errorf("rewrapped %d, %v", n, err)
+	}
+	if b, err := reopen(t, dir, ring(t, second)).Get(two, sumOf("whole")); err != nil || string(b) != "whole" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
 func TestRekeyBesidePutAndErase(t *testing.T) {
 	first, second := sealing.NewInstallationKey(), sealing.NewInstallationKey()
 	_, dir := open(t)

@@ -10,6 +10,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/sealing"
 )
 
 // reader reads one row with a statement that is prepared once.
@@ -123,6 +124,9 @@ func (s *Store) placesOf(ctx context.Context, id gateway.RequestID) (row, places
 }
 
 func damaged(id gateway.RequestID, what string, err error) error {
+	if _, ok := errors.AsType[*sealing.MissingKeyError](err); ok {
+		return gateway.Errorf(gateway.JournalUnavailable, "the %s of request %s cannot be opened: %w", what, id, err)
+	}
 	return gateway.Errorf(gateway.JournalUnavailable, "the %s of request %s is damaged on disk, restore it from a backup: %w", what, id, err)
 }
 

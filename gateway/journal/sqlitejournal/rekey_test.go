@@ -1,8 +1,10 @@
 package sqlitejournal_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -182,6 +184,43 @@ func TestRekeyRefuses(t *testing.T) {
 	if err := r.Finish(t.Context()); err == nil {
 		t.Error("finished over a restart")
 	}
+}
+
+// A key that nothing opens is named, the others are changed, and the old key is not forgotten: a
+// backup may bring back what it opens.
+func TestRekeyNamesADamagedKey(t *testing.T) {
+	first, second := sealing.NewInstallationKey(), sealing.NewInstallationKey()
+	dir := aJournal(t, ring(t, first))
+	file, offset, _ := slotOf(t, dir, aRequest(1).ID)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := bytes.Clone(whole)
+	broken[offset+40] ^= 1
+	if err := os.WriteFile(file, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := rekey(t, dir, ring(t, second, first), nil)
+	if err == nil || !strings.Contains(err.Error(), string(aRequest(1).ID)) || n != 2 {
+		t.Errorf("rewrapped %d, %v", n, err)
+	}
+	if s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir, Keys: ring(t, second)}); err == nil {
+		s.Close()
+		t.Error("the old key is forgotten")
+	}
+	after, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after[offset+40] ^= 1
+	if err := os.WriteFile(file, after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := rekey(t, dir, ring(t, second, first), nil); err != nil || n != 1 {
+		t.Errorf("rewrapped %d, %v", n, err)
+	}
+	readable(t, dir, ring(t, second))
 }
 
 // A running gateway takes, works on, erases and removes while its journal's keys are changed, and a backup is taken.
