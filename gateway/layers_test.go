@@ -40,11 +40,13 @@ gateway/upstream: gateway gateway/tracing
 gateway/shep: gateway gateway/trust gateway/upstream gateway/xmlsig
 gateway/journal: gateway
 gateway/journal/journaltest: gateway gateway/journal
-gateway/journal/sqlitejournal: gateway gateway/journal gateway/private
+gateway/journal/sqlitejournal: gateway gateway/journal gateway/private gateway/sealing
 gateway/journal/redisjournal: gateway gateway/journal gateway/private
 # A disk that forgets, for tests.
 gateway/journal/powerloss:
-gateway/attachment: gateway gateway/private
+# What is kept, encrypted: a leaf, standard library only.
+gateway/sealing:
+gateway/attachment: gateway gateway/private gateway/sealing
 gateway/enrich: gateway
 gateway/dispatch: gateway gateway/admission gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/admission gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig

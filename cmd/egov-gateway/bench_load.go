@@ -314,7 +314,11 @@ func (r *rig) overheads() ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: c.path(c.Data)})
+	keys, err := c.keyring()
+	if err != nil {
+		return nil, err
+	}
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: c.path(c.Data), Keys: keys})
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness"
 	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/sealing"
 	"egov-gateway/schemas"
 )
 
@@ -52,6 +53,9 @@ type plan struct {
 	slow     time.Duration // each provider's answer takes that long
 	rest     int           // milliseconds between two faults of one row, on average; 0 means 200
 }
+
+// sealed tells whether the gateways have a data key: of half of all seeds, the odd ones.
+func (p plan) sealed() bool { return p.seed%2 == 1 }
 
 // An accepted request is what the portal knows of it.
 type accepted struct {
@@ -197,6 +201,15 @@ func campaignSchemas(dir string) error {
 	})
 }
 
+// campaignKey is the data key of all campaigns.
+func campaignKey() sealing.InstallationKey {
+	k, err := sealing.ParseInstallationKey(bytes.Repeat([]byte{1}, sealing.KeySize))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
 // configure writes the configuration of gateway n and returns its file, admin address and door.
 func (c *campaign) configure(n int) (file, admin, door string, err error) {
 	conf, err := LoadConfig(c.l.config)
@@ -221,6 +234,12 @@ func (c *campaign) configure(n int) (file, admin, door string, err error) {
 	if c.redis != nil {
 		conf.Journal = JournalConfig{Redis: Addresses{"redis://" + c.net["redis"].address()}, Archive: "archive", Settle: Duration(2 * time.Second)}
 		conf.Attachments = "attachments"
+	}
+	if c.sealed() {
+		conf.DataKey = "data.key"
+		if err := os.WriteFile(filepath.Join(c.l.dir, conf.DataKey), []byte(campaignKey().Reveal()), 0o600); err != nil {
+			return "", "", "", err
+		}
 	}
 	conf.Pipeline = Pipeline{Lease: Duration(c.lease)}
 	for i := range conf.Providers {

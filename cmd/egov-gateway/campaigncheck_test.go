@@ -16,6 +16,7 @@ import (
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // check compares what the gateways, the providers and the cabinets say with what was acknowledged.
@@ -66,8 +67,15 @@ func (c *campaign) checkJournals() {
 		sound(r.Faults, err)
 		return
 	}
+	var keys *sealing.Keyring
+	if c.sealed() {
+		var err error
+		if keys, err = sealing.NewKeyring(campaignKey()); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 	for _, m := range c.machines {
-		a, err := sqlitejournal.Attach(m.data)
+		a, err := sqlitejournal.Attach(m.data, keys)
 		if err != nil {
 			sound(nil, err)
 			continue

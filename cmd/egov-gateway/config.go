@@ -47,6 +47,11 @@ type Config struct {
 	// Secret is a file with at least 32 bytes that key the journal's index of citizens. Losing
 	// it empties every cabinet.
 	Secret string `yaml:"secret" file:"secret"`
+	// DataKey is a file with 64 hex digits or 32 bytes, or credential:NAME for one of systemd's: what is
+	// kept is sealed under it. Losing it loses everything kept; "" keeps it in clear.
+	DataKey string `yaml:"data_key" file:"key"`
+	// DataKeyOld is the one before, while `journal rekey` has not ended.
+	DataKeyOld string `yaml:"data_key_old" file:"key"`
 	// Key is a PEM file: the gateway's private key and certificate (an information system's).
 	Key   string   `yaml:"key" file:"key"`
 	TLS   *TLS     `yaml:"tls"`
@@ -307,6 +312,9 @@ func (c *Config) check() error {
 	}
 	if len(c.Journal.Redis) > 0 && c.Attachments == "" {
 		errs = append(errs, errors.New("attachments: with the journal in Redis a directory that all its gateways share is needed"))
+	}
+	if err := c.checkDataKeys(); err != nil {
+		errs = append(errs, err)
 	}
 	if len(c.Trust) == 0 {
 		errs = append(errs, errors.New("trust: at least one anchor is needed"))

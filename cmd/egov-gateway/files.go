@@ -67,7 +67,7 @@ func filesIn(v reflect.Value, setting string) (all []namedFile) {
 				continue
 			}
 			names, many := v.Field(i).Interface().([]string)
-			if !many && v.Field(i).String() != "" {
+			if !many && v.Field(i).String() != "" && !strings.HasPrefix(v.Field(i).String(), credentialPrefix) {
 				all = append(all, namedFile{at, kind, v.Field(i).String()})
 			}
 			for n, name := range names {

@@ -14,6 +14,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/attachment"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/sealing"
 )
 
 type journalCmd struct {
@@ -23,6 +24,7 @@ type journalCmd struct {
 	Redrive journalRedriveCmd `cmd:"" help:"Set parked requests going again; the running gateway sees it at once."`
 	Backup  journalBackupCmd  `cmd:"" help:"Write a consistent, verified copy while the gateway runs."`
 	Verify  journalVerifyCmd  `cmd:"" help:"Read everything and check it: database, events, every body. Exit 1 if something is wrong."`
+	Rekey   journalRekeyCmd   `cmd:"" help:"Seal what is kept under another data key, while the gateway runs or not."`
 }
 
 // dataFlag says which journal; output is a table for people, JSON on request.
@@ -30,33 +32,66 @@ type dataFlag struct {
 	Data        string `xor:"where" required:"" type:"path" placeholder:"DIR" help:"Data directory of the gateway."`
 	Config      string `xor:"where" required:"" type:"path" placeholder:"FILE" help:"Configuration file of a gateway, for a journal in Redis too."`
 	Attachments string `type:"path" placeholder:"DIR" help:"Directory of the attached documents, if it is not the one inside the data directory."`
+	DataKey     string `type:"path" placeholder:"FILE" help:"Data key, if the journal is sealed and no configuration names its key."`
 	JSON        bool   `name:"json" help:"JSON on standard output instead of a table."`
 }
 
-func (d *dataFlag) attach() (operated, error) {
+// config is that of the gateway, nil if a directory was named instead.
+func (d *dataFlag) config() (*Config, error) {
 	if d.Config == "" {
-		return attachData(d.Data)
+		return nil, nil
 	}
-	c, err := LoadConfig(d.Config)
+	return LoadConfig(d.Config)
+}
+
+// keyring opens what is sealed; nil when no key was named.
+func (d *dataFlag) keyring() (*sealing.Keyring, error) {
+	if d.DataKey != "" {
+		k, err := readDataKey(d.DataKey)
+		if err != nil {
+			return nil, err
+		}
+		return sealing.NewKeyring(k)
+	}
+	c, err := d.config()
+	if c == nil {
+		return nil, err
+	}
+	return c.keyring()
+}
+
+func (d *dataFlag) attach() (operated, error) {
+	keys, err := d.keyring()
 	if err != nil {
 		return nil, err
 	}
-	return attachConfigured(c)
+	c, err := d.config()
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return attachData(d.Data, keys)
+	}
+	return attachConfigured(c, keys)
 }
 
 // copies opens the attached documents.
 func (d *dataFlag) copies() (*attachment.Store, error) {
-	if d.Attachments != "" {
-		return attachment.Open(d.Attachments)
+	keys, err := d.keyring()
+	if err != nil {
+		return nil, err
 	}
-	if d.Config != "" {
-		c, err := LoadConfig(d.Config)
-		if err != nil {
-			return nil, err
-		}
-		return attachment.Open(c.attachmentsDir())
+	c, err := d.config()
+	if err != nil {
+		return nil, err
 	}
-	return attachment.Open(attachments(d.Data))
+	switch {
+	case d.Attachments != "":
+		return attachment.Open(d.Attachments, keys)
+	case c != nil:
+		return attachment.Open(c.attachmentsDir(), keys)
+	}
+	return attachment.Open(attachments(d.Data), keys)
 }
 
 func (d *dataFlag) print(out io.Writer, v any, table func(w io.Writer)) error {
@@ -263,7 +298,7 @@ func (c *journalRedriveCmd) parked(ctx context.Context, a operated) (ids []gatew
 
 type journalBackupCmd struct {
 	dataFlag
-	To string `required:"" type:"path" placeholder:"DIR" help:"Empty or missing directory to write to. Keep it as safe as the journal: it holds personal data."`
+	To string `required:"" type:"path" placeholder:"DIR" help:"Empty or missing directory to write to. Keep it as safe as the journal: it holds personal data, sealed if the journal is; the data key is not in it."`
 }
 
 func (c *journalBackupCmd) Run(out streams) error {
@@ -281,7 +316,11 @@ func (c *journalBackupCmd) Run(out streams) error {
 	if err != nil {
 		return err
 	}
-	to, err := attachment.Open(attachments(c.To))
+	keys, err := c.keyring()
+	if err != nil {
+		return err
+	}
+	to, err := attachment.Open(attachments(c.To), keys)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/peer"
 	"egov-gateway/gateway/intake"
+	"egov-gateway/gateway/sealing"
 	"egov-gateway/schemas"
 )
 
@@ -128,6 +129,10 @@ func readmeFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
+	l.writeKey(t, "data.key", sealing.NewInstallationKey())
+	if err := l.reconfigure(func(c *Config) { c.DataKey = "data.key" }); err != nil {
+		t.Fatal(err)
+	}
 	write := func(name string, data []byte, mode os.FileMode) {
 		if err := os.WriteFile(filepath.Join(l.dir, name), data, mode); err != nil {
 			t.Fatal(err)

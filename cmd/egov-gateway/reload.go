@@ -139,6 +139,7 @@ func (c *Config) frozen() Config {
 	f.Trust, f.Intermediates, f.Revocation, f.Log, f.Limits.DiskFree, f.Key = nil, nil, nil, "", 0, ""
 	f.Sources, f.Credentials = Sources{}, Credentials{}
 	f.Secret, f.Schemas, f.Journal.PasswordFile = c.seen.of(c.Secret), c.seen.of(c.Schemas), ""
+	f.DataKey, f.DataKeyOld = c.heldKey(c.DataKey), c.heldKey(c.DataKeyOld)
 	f.TLS = presence(c.TLS)
 	// The clients of portals and of revocation are made at the start; whoever else is called takes it over.
 	f.Outgoing = c.Outgoing.held(c.seen)

@@ -774,6 +774,10 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 	}
 	run(plainRows, w)
 	run(secure, newSecure(t, web, held))
+	run(map[string]func(*changing){"data_key": dataKeyRow("data.key", "data_key"), "data_key_old": dataKeyRow("old.key", "data_key_old")},
+		newChanging(t, func(w *changing, c *Config) {
+			c.DataKey, c.DataKeyOld = w.file("data.key", secret()), w.file("old.key", secret())
+		}))
 	outgoing, change := outgoingRows(t, web)
 	run(outgoing, newChanging(t, change))
 
@@ -786,6 +790,15 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 		if kind != "" && !seen[setting] {
 			t.Errorf("the setting %s names a file, and nothing shows that its old content is dead after a reload", setting)
 		}
+	}
+}
+
+// dataKeyRow replaces a key that what is kept is sealed under: that takes a start, and a journal rekey.
+func dataKeyRow(file, setting string) func(*changing) {
+	return func(w *changing) {
+		old := w.content(file)
+		w.waits(setting, func() { w.file(file, secret()) })
+		w.restored(file, old)
 	}
 }
 

@@ -110,6 +110,7 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, err := b.shards(); return err },
 		func() error { _, err := b.walker(); return err },
 		func() error { _, err := b.plan(); return err },
+		func() error { _, err := c.keyring(); return err },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("configuration %s: %w", k.File, err)
@@ -119,6 +120,9 @@ func (k *configCheckCmd) Run(out streams) error {
 		fmt.Fprintln(out.err, "warning:", d)
 	}
 	if notice := b.forms.Calendar().Notice(b.now()); notice != "" {
+		fmt.Fprintln(out.err, "warning:", notice)
+	}
+	if notice := c.inClear(); notice != "" {
 		fmt.Fprintln(out.err, "warning:", notice)
 	}
 	if err := c.checkAnchors(x509.SystemCertPool); err != nil {

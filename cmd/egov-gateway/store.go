@@ -14,6 +14,7 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // JournalConfig says where requests are kept when not in the data directory.
@@ -86,10 +87,10 @@ type store interface {
 }
 
 // openStore opens the journal that the configuration names.
-func (b *builder) openStore() (store, error) {
+func (b *builder) openStore(keys *sealing.Keyring) (store, error) {
 	if len(b.c.Journal.Redis) == 0 {
 		s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: b.c.path(b.c.Data), Committed: b.m.committed, Synced: b.m.synced, MinFree: b.c.Limits.DiskFree,
-			RefusalsKeep: time.Duration(b.c.Audit.Refusals), ActionsKeep: time.Duration(b.c.Audit.Actions), Log: b.log})
+			RefusalsKeep: time.Duration(b.c.Audit.Refusals), ActionsKeep: time.Duration(b.c.Audit.Actions), Keys: keys, Log: b.log})
 		if err != nil {
 			return nil, err
 		}
@@ -156,8 +157,8 @@ func (s shared) Verify(ctx context.Context) (*journalReport, error) {
 }
 
 // attachData attaches to the journal in a data directory.
-func attachData(dir string) (operated, error) {
-	a, err := sqlitejournal.Attach(dir)
+func attachData(dir string, keys *sealing.Keyring) (operated, error) {
+	a, err := sqlitejournal.Attach(dir, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +166,9 @@ func attachData(dir string) (operated, error) {
 }
 
 // attachConfigured attaches to the journal that a configuration names.
-func attachConfigured(c *Config) (operated, error) {
+func attachConfigured(c *Config, keys *sealing.Keyring) (operated, error) {
 	if len(c.Journal.Redis) == 0 {
-		return attachData(c.path(c.Data))
+		return attachData(c.path(c.Data), keys)
 	}
 	rc, err := c.redisJournal()
 	if err != nil {

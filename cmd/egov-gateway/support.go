@@ -150,7 +150,7 @@ func (c *Config) ask(path string) func() ([]byte, error) {
 // journalCounts are the journal's own: how many requests in which state, and which of them are stuck, by id and
 // reason.
 func (c *Config) journalCounts() ([]byte, error) {
-	j, err := attachConfigured(c)
+	j, err := attachConfigured(c, nil) // what is counted is not sealed
 	if err != nil {
 		return nil, err
 	}

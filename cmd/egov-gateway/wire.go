@@ -407,14 +407,21 @@ func (c *Config) certificate(name, file string) (*trust.Certificate, error) {
 }
 
 func (b *builder) journal() (err error) {
-	if b.store, err = b.openStore(); err != nil {
+	keys, err := b.c.keyring()
+	if err != nil {
+		return err
+	}
+	if notice := b.c.inClear(); notice != "" {
+		b.log.Warn(notice)
+	}
+	if b.store, err = b.openStore(keys); err != nil {
 		return err
 	}
 	if b.wrap != nil {
 		b.store = b.wrap(b.store)
 	}
 	private.Keep(b.log, b.c.attachmentsDir())
-	b.copies, err = attachment.Open(b.c.attachmentsDir())
+	b.copies, err = attachment.Open(b.c.attachmentsDir(), keys)
 	return err
 }
 

@@ -1,6 +1,9 @@
 // Package attachment keeps the copies of documents that came with requests: one immutable
-// file each, named by the SHA-256 of its content under the request it belongs to, beside the
-// journal.
+// file each, in the folder of the request it belongs to, beside the journal.
+//
+// With a key of the installation a request's documents are sealed under a key of its own, whose
+// wrapped form lies in the folder beside them, and the files' names tell nothing of their content.
+// Without one they are in clear, named by the SHA-256 of their content. Both kinds stay readable.
 package attachment
 
 import (
@@ -12,10 +15,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/private"
+	"egov-gateway/gateway/sealing"
 )
 
 var (
@@ -26,18 +33,24 @@ var (
 )
 
 // A Store is a directory of documents. It is safe for concurrent use, also by several
-// processes on one directory: files are made once and never changed.
-type Store struct{ dir string }
+// processes on one directory: files are made once and never changed, but for the wrapping of keys.
+type Store struct {
+	dir  string
+	keys *sealing.Keyring
+	// about is asked before each change on the disk of a rekeying; nil but in tests.
+	about func(change string) error
+}
 
-// Open uses or makes the directory dir.
-func Open(dir string) (*Store, error) {
+// Open uses or makes the directory dir. New documents are sealed if there are keys; nil keeps
+// them in clear.
+func Open(dir string, keys *sealing.Keyring) (*Store, error) {
 	if dir == "" {
 		return nil, errors.New("attachment: a directory is required")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("attachment: the directory %s cannot be made: %w", dir, err)
 	}
-	return &Store{dir}, syncDir(filepath.Dir(dir))
+	return &Store{dir: dir, keys: keys}, syncDir(filepath.Dir(dir))
 }
 
 func (s *Store) folder(id gateway.RequestID) string {
@@ -55,13 +68,30 @@ func (s *Store) Put(id gateway.RequestID, documents [][]byte) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("attachment: %w", err)
 	}
+	keys, err := s.itemKeys(id)
+	if err != nil {
+		return err
+	}
 	for _, d := range documents {
 		sum := sha256.Sum256(d)
-		name := filepath.Join(folder, hex.EncodeToString(sum[:]))
-		if info, err := os.Stat(name); err == nil && info.Size() == int64(len(d)) {
-			continue // its name was given after its content was synced
+		name, content := filepath.Join(folder, hex.EncodeToString(sum[:])), d
+		if there(name, len(d)) || slices.ContainsFunc(keys, func(k *sealing.Key) bool {
+			return there(filepath.Join(folder, sealedName(k, sum)), len(d)+sealing.Overhead)
+		}) {
+			continue
 		}
-		if err := write(name, d); err != nil {
+		if s.keys != nil {
+			if len(keys) == 0 {
+				k, err := s.newKey(id)
+				if err != nil {
+					return err
+				}
+				keys = append(keys, k)
+			}
+			name = filepath.Join(folder, sealedName(keys[0], sum))
+			content = keys[0].Seal(make([]byte, 0, len(d)+sealing.Overhead), filepath.Base(name), nil, d)
+		}
+		if err := write(name, content); err != nil {
 			return fmt.Errorf("attachment: %w", err)
 		}
 	}
@@ -72,6 +102,12 @@ func (s *Store) Put(id gateway.RequestID, documents [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// there tells whether a file is: its name was given after its content was synced.
+func there(name string, size int) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Size() == int64(size)
 }
 
 // write makes a file whole or not at all.
@@ -103,32 +139,58 @@ func syncDir(dir string) error {
 }
 
 // Get returns a document, checked against its SHA-256 (hex). The error is [ErrNotFound],
-// [ErrDamaged], or that of the disk.
+// [ErrDamaged], that of the disk, or names the key that is missing.
 func (s *Store) Get(id gateway.RequestID, sum string) ([]byte, error) {
-	if b, err := hex.DecodeString(sum); err != nil || len(b) != sha256.Size {
+	var want [sha256.Size]byte
+	if n, err := hex.Decode(want[:], []byte(sum)); len(sum) != 2*len(want) || err != nil || n != len(want) {
 		return nil, ErrNotFound
+	}
+	keys, missing := s.itemKeys(id)
+	for _, k := range keys {
+		name := sealedName(k, want)
+		sealed, err := os.ReadFile(filepath.Join(s.folder(id), name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("attachment: %w", err)
+		}
+		data, err := k.Open(sealed[:0:0], name, nil, sealed)
+		if err != nil || sha256.Sum256(data) != want {
+			return nil, ErrDamaged
+		}
+		return data, nil
 	}
 	data, err := os.ReadFile(filepath.Join(s.folder(id), sum))
 	if errors.Is(err, fs.ErrNotExist) {
+		if missing != nil {
+			return nil, missing
+		}
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("attachment: %w", err)
 	}
-	if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != sum {
+	if sha256.Sum256(data) != want {
 		return nil, ErrDamaged
 	}
 	return data, nil
 }
 
-// Erase takes all documents of a request from the disk. When it returns nil they do not come
-// back after a loss of power. Erasing nothing is no error.
+// Erase takes all documents of a request from the disk, its keys first. When it returns nil they
+// do not come back after a loss of power. Erasing nothing is no error.
 func (s *Store) Erase(id gateway.RequestID) error {
 	folder := s.folder(id)
-	if err := os.RemoveAll(folder); err != nil {
+	err := error(syscall.ENOTEMPTY)
+	for try := 0; try < 10 && errors.Is(err, syscall.ENOTEMPTY); try++ { // a rekeying has put a key there again
+		if err = shred(folder); err == nil {
+			err = os.RemoveAll(folder)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("attachment: %w", err)
 	}
-	err := syncDir(filepath.Dir(folder))
+	err = syncDir(filepath.Dir(folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -219,8 +281,53 @@ func (s *Store) Copy(to *Store) error {
 	})
 }
 
-// Sums lists the documents of a request by their SHA-256 (hex).
+// Sums lists the documents of a request by their SHA-256 (hex). Sealed ones are opened for it.
 func (s *Store) Sums(id gateway.RequestID) ([]string, error) {
+	names, err := s.names(id)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.itemKeys(id)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, name := range names {
+		switch {
+		case len(name) == 2*sha256.Size:
+			all = append(all, name)
+		case strings.HasSuffix(name, sealedSuffix):
+			sum, err := s.sumOf(id, name, keys)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // erased since
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, sum)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil // two repetitions at once may have kept it under a key each
+}
+
+// sumOf is the SHA-256 of a sealed document.
+func (s *Store) sumOf(id gateway.RequestID, name string, keys []*sealing.Key) (string, error) {
+	sealed, err := os.ReadFile(filepath.Join(s.folder(id), name))
+	if err != nil {
+		return "", fmt.Errorf("attachment: %w", err)
+	}
+	for _, k := range keys {
+		if data, err := k.Open(nil, name, nil, sealed); err == nil {
+			sum := sha256.Sum256(data)
+			return hex.EncodeToString(sum[:]), nil
+		}
+	}
+	return "", fmt.Errorf("document %s of request %s: %w", name, id, ErrDamaged)
+}
+
+// names are those of the files in a request's folder.
+func (s *Store) names(id gateway.RequestID) (all []string, err error) {
 	entries, err := os.ReadDir(s.folder(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -228,11 +335,8 @@ func (s *Store) Sums(id gateway.RequestID) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attachment: %w", err)
 	}
-	var all []string
 	for _, e := range entries {
-		if len(e.Name()) == 2*sha256.Size {
-			all = append(all, e.Name())
-		}
+		all = append(all, e.Name())
 	}
 	return all, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/attachment"
+	"egov-gateway/gateway/sealing"
 )
 
 var (
@@ -27,11 +28,16 @@ func sumOf(s string) string {
 func open(t *testing.T) (*attachment.Store, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "attachments")
-	s, err := attachment.Open(dir)
+	return reopen(t, dir, nil), dir
+}
+
+func reopen(t *testing.T, dir string, keys *sealing.Keyring) *attachment.Store {
+	t.Helper()
+	s, err := attachment.Open(dir, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, dir
+	return s
 }
 
 func put(t *testing.T, s *attachment.Store, id gateway.RequestID, documents ...string) {

@@ -139,7 +139,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.copies, err = attachment.Open(filepath.Join(t.TempDir(), "attachments")); err != nil {
+	if r.copies, err = attachment.Open(filepath.Join(t.TempDir(), "attachments"), nil); err != nil {
 		t.Fatal(err)
 	}
 	f, err := flow.New(flow.Config{Journal: r.store, Documents: r.copies, Forms: forms, Enricher: enricher, Provider: directory, Key: key, Notifier: r.notices, Now: r.clock, Open: func(doc []byte) (xmlsig.Element, error) {

@@ -228,7 +228,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 	t.Helper()
 	o.Where = dir
 	if o.Store == "attachments" {
-		s, err := attachment.Open(dir)
+		s, err := attachment.Open(dir, o.keyring())
 		must(t, err)
 		return lostDocuments(s, acks)
 	}
@@ -253,7 +253,7 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 		lost = append(lost, report.Faults...)
 	}
 	if o.Store == "sqlite" {
-		a, err := sqlitejournal.Attach(dir)
+		a, err := sqlitejournal.Attach(dir, o.keyring())
 		must(t, err)
 		defer a.Close()
 		report, err := a.Verify(t.Context())
@@ -265,8 +265,12 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 
 // Nothing acknowledged is lost with the power, whether nothing or something unsynced outlives it.
 func TestPowerLoss(t *testing.T) {
-	for _, store := range []string{"sqlite", "redis", "attachments"} {
+	for _, o := range []order{{Store: "sqlite"}, {Store: "sqlite", Sealed: true}, {Store: "redis"}, {Store: "attachments"}, {Store: "attachments", Sealed: true}} {
 		for _, survive := range []float64{0, 0.5} {
+			store := o.Store
+			if o.Sealed {
+				store += " sealed"
+			}
 			t.Run(fmt.Sprintf("%s, %v of the unsynced pages survive", store, survive), func(t *testing.T) {
 				n := max(1, *rounds/2)
 				if survive == 0 {
@@ -275,7 +279,7 @@ func TestPowerLoss(t *testing.T) {
 				var lost []string
 				checks, cuts, enough := 0, 0, 100*n
 				for try := 0; try < 10 && checks < enough; try++ { // a busy machine acknowledges little before the cut
-					l, some := cutWhileWriting(t, trial{order: order{Store: store}, survive: survive, try: try}, n)
+					l, some := cutWhileWriting(t, trial{order: o, survive: survive, try: try}, n)
 					lost, checks, cuts = append(lost, l...), checks+some, cuts+n
 				}
 				t.Logf("%s: %d power losses, %d checks of acknowledged calls, %d findings", store, cuts, checks, len(lost))

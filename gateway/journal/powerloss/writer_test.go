@@ -24,6 +24,7 @@ import (
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // runAsWriter makes the test binary a process that writes to a journal until it is killed.
@@ -40,6 +41,45 @@ type order struct {
 	Normal  bool               // a broken control: PRAGMA synchronous=NORMAL, or appendfsync everysec
 	Look    *gateway.RequestID // look for this item instead, and say whether it is there
 	Once    bool               // wait for the end of the input, then create one item
+	Sealed  bool               // under the tests' data key
+}
+
+// keyring holds the tests' data keys, which take turns, or is nil where nothing is sealed.
+func (o order) keyring() *sealing.Keyring {
+	if !o.Sealed {
+		return nil
+	}
+	var keys [2]sealing.InstallationKey
+	for i := range keys {
+		var err error
+		if keys[i], err = sealing.ParseInstallationKey(bytes.Repeat([]byte{byte(7 + i)}, sealing.KeySize)); err != nil {
+			panic(err)
+		}
+	}
+	turn := o.First / 1_000_000 % 2
+	ring, err := sealing.NewKeyring(keys[turn], keys[1-turn])
+	if err != nil {
+		panic(err)
+	}
+	return ring
+}
+
+// rekey wraps what earlier rounds sealed under the round's own key, beside the writers.
+func (o order) rekey(ctx context.Context) error {
+	a, err := sqlitejournal.Attach(o.Where, o.keyring())
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	r, err := a.Rekey(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := r.Run(ctx); err != nil {
+		return err
+	}
+	return r.Finish(ctx)
 }
 
 // An ack is one call that a store has answered, so that it must outlive everything.
@@ -85,7 +125,7 @@ func item(n int) journal.New {
 func openStore(o order) (journal.Store, error) {
 	switch o.Store {
 	case "sqlite":
-		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where})
+		return sqlitejournal.Open(sqlitejournal.Config{Dir: o.Where, Keys: o.keyring()})
 	case "redis":
 		redis.SetLogger(quiet{})
 		return redisjournal.Open(redisjournal.Config{Redis: []string{"redis://" + o.Redis}, Dir: o.Where, AcceptLoss: o.Normal, Timeout: time.Second})
@@ -143,6 +183,13 @@ func write(o order, out io.Writer) {
 	w := &writers{s: s, say: say}
 	w.next.Store(int64(o.First))
 	var wg sync.WaitGroup
+	if o.Sealed {
+		wg.Go(func() {
+			if err := o.rekey(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, "rekey:", err) // the power may be gone
+			}
+		})
+	}
 	for i := range o.Writers {
 		wg.Go(func() { w.run(ctx, rand.New(rand.NewPCG(o.Seed, uint64(i))), fmt.Sprintf("%d-%d", o.First, i)) })
 	}
@@ -151,13 +198,20 @@ func write(o order, out io.Writer) {
 
 // putDocuments is the writer process for the documents that come with requests.
 func putDocuments(o order, say func(ack)) {
-	s, err := attachment.Open(o.Where)
+	s, err := attachment.Open(o.Where, o.keyring())
 	if err != nil {
 		say(ack{Op: "failed", Note: err.Error()})
 		return
 	}
 	say(ack{Op: "ready"})
 	var wg sync.WaitGroup
+	if o.Sealed {
+		wg.Go(func() {
+			if _, err := s.Rekey(); err != nil {
+				fmt.Fprintln(os.Stderr, "rekey:", err) // the power may be gone
+			}
+		})
+	}
 	for i := range o.Writers {
 		wg.Go(func() {
 			for n := o.First + i; ; n += o.Writers {

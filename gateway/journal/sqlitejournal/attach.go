@@ -16,6 +16,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/private"
+	"egov-gateway/gateway/sealing"
 )
 
 // An Attached journal is one that another process may be using: an operator looks at it, backs
@@ -27,8 +28,9 @@ type Attached struct {
 	s   *Store // for the shared readers; has no writer
 }
 
-// Attach opens the journal in dir without taking its lock.
-func Attach(dir string) (*Attached, error) {
+// Attach opens the journal in dir without taking its lock. Without keys, what is sealed is not
+// opened: that is said when it is asked for.
+func Attach(dir string, keys *sealing.Keyring) (*Attached, error) {
 	file := filepath.Join(dir, "journal.db")
 	if _, err := os.Stat(file); err != nil {
 		return nil, fmt.Errorf("journal: there is none in %s: %w", dir, err)
@@ -44,7 +46,7 @@ func Attach(dir string) (*Attached, error) {
 		return nil, fmt.Errorf("journal: %s is damaged or of another version (%d): %w", file, version, err)
 	}
 	segs := &segments{dir: filepath.Join(dir, "bodies"), open: map[int]*os.File{}}
-	return &Attached{dir: dir, db: db, own: segs, s: &Store{read: db, segs: segs}}, nil
+	return &Attached{dir: dir, db: db, own: segs, s: &Store{cfg: Config{Dir: dir, Keys: keys}, read: db, segs: segs}}, nil
 }
 
 // Close ends the attachment.
@@ -90,7 +92,8 @@ func (a *Attached) Stats(ctx context.Context) (journal.Stats, error) {
 }
 
 // Stuck returns at most limit items that are parked, whose work has been due since before t, or
-// that have been tried again and again since before t.
+// that have been tried again and again since before t. Attached without keys, it returns sealed ones without
+// record and events.
 func (a *Attached) Stuck(ctx context.Context, t time.Time, limit int) ([]journal.Item, error) {
 	rows, err := a.db.QueryContext(ctx, "SELECT "+itemColumns+" FROM item WHERE state = ? OR wake IS NOT NULL AND wake < ? OR attempt > 2 AND created < ? ORDER BY updated LIMIT ?", string(gateway.StateParked), t.UnixMicro(), t.UnixMicro(), limit)
 	if err != nil {
@@ -101,6 +104,11 @@ func (a *Attached) Stuck(ctx context.Context, t time.Time, limit int) ([]journal
 	for rows.Next() {
 		r, err := scanItem(rows)
 		if err != nil {
+			return nil, err
+		}
+		if a.s.cfg.Keys == nil && r.slot.segment != 0 {
+			r.item.Doc, r.events = nil, []byte("[]")
+		} else if err := a.s.unseal(&r); err != nil {
 			return nil, err
 		}
 		it, err := r.full()
@@ -151,6 +159,9 @@ func (a *Attached) Signal(ctx context.Context, id gateway.RequestID, g journal.S
 // is in use: a snapshot of the database, then the bodies, which were on disk before anything
 // named them. The copy is verified before Backup returns nil.
 func (a *Attached) Backup(ctx context.Context, to string) error {
+	if err := a.keysAtHand(ctx); err != nil {
+		return err
+	}
 	if entries, err := os.ReadDir(to); err == nil && len(entries) > 0 {
 		return fmt.Errorf("journal: the backup directory %s is not empty", to)
 	}
@@ -189,7 +200,7 @@ func (a *Attached) Backup(ctx context.Context, to string) error {
 	if err := syncDir(to); err != nil {
 		return err
 	}
-	copied, err := Attach(to)
+	copied, err := Attach(to, a.s.cfg.Keys)
 	if err != nil {
 		return err
 	}
@@ -238,6 +249,9 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 			r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
 		}
 	}
+	if err := a.keysAtHand(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := a.db.QueryContext(ctx, "PRAGMA integrity_check(20)")
 	if err != nil {
 		return nil, fmt.Errorf("journal: integrity check: %w", err)
@@ -266,6 +280,10 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 			return nil, err
 		}
 		r.Items++
+		if err := a.s.unseal(&row); err != nil {
+			fault("%s: %v", row.item.ID, err)
+			continue
+		}
 		it, err := row.full()
 		if err != nil {
 			fault("%s: %v", it.ID, err)
@@ -291,7 +309,7 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 			}
 			r.Bodies++
 			r.Bytes += n.Length
-			if _, err := a.own.read(n.place); err != nil {
+			if _, err := a.s.openBody(&row, n); err != nil {
 				fault("%s: body %s: %v", it.ID, n.name, err)
 			}
 		}
@@ -304,15 +322,16 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 
 // verifyInbox reads the messages that were not consumed.
 func (a *Attached) verifyInbox(ctx context.Context, fault func(format string, args ...any)) error {
-	rows, err := a.db.QueryContext(ctx, "SELECT key, kind, at, place FROM inbox WHERE consumed = 0 ORDER BY item, n")
+	rows, err := a.db.QueryContext(ctx, "SELECT inbox.key, inbox.kind, inbox.at, inbox.place, item.id FROM inbox JOIN item ON item.seq = inbox.item WHERE consumed = 0 ORDER BY item, n")
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		m, err := scanLeft(rows)
+		var id gateway.RequestID
+		m, err := scanLeft(withID{rows, &id})
 		if err == nil {
-			_, err = m.open(a.own)
+			_, err = a.s.openMessage(id, m)
 		}
 		if err != nil {
 			fault("message %s: %v", m.signal.Key, err)
@@ -320,3 +339,11 @@ func (a *Attached) verifyInbox(ctx context.Context, fault func(format string, ar
 	}
 	return rows.Err()
 }
+
+// withID scans one column more, the item's id.
+type withID struct {
+	scanner
+	id *gateway.RequestID
+}
+
+func (w withID) Scan(dest ...any) error { return w.scanner.Scan(append(dest, (*string)(w.id))...) }

@@ -13,6 +13,7 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // opened is a fresh journal that counts its transactions.
@@ -56,6 +57,45 @@ func BenchmarkAccept(b *testing.B) {
 	b.ReportMetric(rate/fsyncs, "x-one-fsync-each")
 	b.ReportMetric(rate/single, "x-one-transaction-each")
 	b.ReportMetric(group(), "calls/commit")
+}
+
+// BenchmarkAcceptSealed is BenchmarkAccept, with a record of 1 KB, with a key of the installation and
+// without, in turns of 400 requests, so that whatever else the machine does weighs on both alike.
+func BenchmarkAcceptSealed(b *testing.B) {
+	body := bytes.Repeat([]byte("0123456789abcdef"), 512)
+	record := bytes.Repeat([]byte(`{"kind":"registration","status":"found"},`), 25)
+	clear, _ := opened(b, sqlitejournal.Config{})
+	sealed, _ := opened(b, sqlitejournal.Config{Keys: ring(b, sealing.NewInstallationKey())})
+	var took, used [2]time.Duration
+	turn := func(which int, s *sqlitejournal.Store, from, items int) {
+		start, before := time.Now(), processorTime(b)
+		each(16, items, func(n int) {
+			it := journaltest.NewItem(from + n)
+			it.Doc, it.Bodies["request"] = record, body
+			if _, err := s.Create(b.Context(), it); err != nil {
+				b.Error(err)
+			}
+		})
+		took[which] += time.Since(start)
+		used[which] += processorTime(b) - before
+	}
+	const items = 400
+	b.ResetTimer()
+	for done, odd := 0, false; done < b.N; done, odd = done+items, !odd {
+		if odd { // neither always comes after the other
+			turn(1, sealed, done, items)
+			turn(0, clear, done, items)
+		} else {
+			turn(0, clear, done, items)
+			turn(1, sealed, done, items)
+		}
+	}
+	n := float64((b.N + items - 1) / items * items)
+	b.ReportMetric(n/took[0].Seconds(), "clear-accepts/s")
+	b.ReportMetric(n/took[1].Seconds(), "sealed-accepts/s")
+	b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "sealed/clear")
+	b.ReportMetric(float64(used[0].Microseconds())/n, "clear-cpu-µs/accept")
+	b.ReportMetric(float64(used[1].Microseconds())/n, "sealed-cpu-µs/accept")
 }
 
 // each runs do for the numbers below total from so many workers.

@@ -50,7 +50,7 @@ func TestAnOrderWakesAtOnceWhateverTheOperatorsClockSays(t *testing.T) {
 			if err := s.Advance(t.Context(), ls[0], journal.Step{State: gateway.StateParked, At: journaltest.T0, Doc: []byte("{}")}); err != nil {
 				t.Fatal(err)
 			}
-			a, err := sqlitejournal.Attach(dir)
+			a, err := sqlitejournal.Attach(dir, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -50,3 +50,13 @@ func (s *Store) Remember(bytes int) {
 	defer s.memory.mu.Unlock()
 	s.memory.limit = bytes
 }
+
+// PlaceIn is where a body in clear lies.
+func PlaceIn(segment int, offset int64, body string) Place {
+	p := placeOf([]byte(body))
+	p.Segment, p.Offset = segment, offset
+	return p
+}
+
+// About has a rekeying ask before each change on the disk.
+func (r *Rekeying) About(ask func(change string) error) { r.about = ask }

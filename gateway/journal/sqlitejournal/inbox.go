@@ -29,15 +29,15 @@ func scanLeft(from scanner) (m left, err error) {
 	return m, err
 }
 
-// open returns the message with its body. It must not be called by the writer: the body may
+// openMessage returns a message with its body. It must not be called by the writer: the body may
 // still be in the group's batch.
-func (m left) open(segs *segments) (journal.Signal, error) {
+func (s *Store) openMessage(id gateway.RequestID, m left) (g journal.Signal, err error) {
+	g = m.signal
 	if m.place.Erased || m.place.Length == 0 {
-		return m.signal, nil
+		return g, nil
 	}
-	body, err := segs.read(m.place)
-	m.signal.Body = body
-	return m.signal, err
+	g.Body, err = s.openStored(m.place, nil, messageName(id, g.Key))
+	return g, err
 }
 
 // messages reads messages of one item.
@@ -98,7 +98,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		first left
 		fresh bool
 	)
-	what := placeOf(g.Body)
+	what, data := s.sealMessage(id, g)
 	err := s.submit(ctx, func(w *writing) error {
 		fresh = false
 		seq, err := w.seq(id)
@@ -119,7 +119,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 			return nil
 		}
 		fresh = true
-		w.bodies.add(what, g.Body)
+		w.bodies.add(what, data)
 		w.stirred = true
 		wake := min(at, s.reading())
 		w.under(wake)
@@ -133,7 +133,7 @@ func (s *Store) Signal(ctx context.Context, id gateway.RequestID, g journal.Sign
 		g.SHA256 = what.SHA256
 		return g, true, nil
 	}
-	was, err := first.open(s.segs)
+	was, err := s.openMessage(id, first)
 	if err != nil {
 		return journal.Signal{}, false, damaged(id, "message "+g.Key, err)
 	}

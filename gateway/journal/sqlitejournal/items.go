@@ -14,9 +14,10 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/sealing"
 )
 
-const itemColumns = "seq, id, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, pending, events, bodies"
+const itemColumns = "seq, id, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, pending, events, bodies, key_segment, key_offset"
 
 type scanner interface{ Scan(...any) error }
 
@@ -27,6 +28,10 @@ type row struct {
 	pending int
 	events  []byte
 	bodies  []byte
+	slot    slot
+	// key is the one in the slot once the row was unsealed; before, item.Doc and events are sealed
+	// if there is a slot. A row without a slot is in clear.
+	key *sealing.Key
 }
 
 func scanItem(from scanner) (row, error) {
@@ -38,7 +43,7 @@ func scanItem(from scanner) (row, error) {
 		wake             sql.NullInt64
 	)
 	err := from.Scan(&r.seq, (*string)(&it.ID), &it.Portal, &it.MessageID, &content, (*string)(&it.Citizen), &it.Service, &it.Shard, &it.Provider, (*string)(&it.State),
-		&it.Version, &it.Attempt, &created, &updated, &wake, &it.Doc, &r.pending, &r.events, &r.bodies)
+		&it.Version, &it.Attempt, &created, &updated, &wake, &it.Doc, &r.pending, &r.events, &r.bodies, &r.slot.segment, &r.slot.offset)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, journal.ErrNotFound
 	}
@@ -116,12 +121,16 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 		return journal.Item{}, gateway.Errorf(gateway.Internal, "encode events: %w", err)
 	}
 	events := append(append([]byte{'['}, elements...), ']')
-	bodies := prepare(n.Bodies)
 	at := n.Created.UnixMicro()
 	s.tell(n.Created)
 	it := journal.Item{ID: n.ID, Portal: n.Portal, MessageID: n.MessageID, Content: n.Content, Citizen: n.Citizen, Service: n.Service, Shard: n.Shard, Provider: n.Provider,
 		State: gateway.StateAccepted, Version: 1, Created: fromMicro(at), Updated: fromMicro(at), Doc: slices.Clone(n.Doc)}
 	kept := row{item: it, events: events}
+	wrapped := s.newKey(&kept)
+	on := s.sheet()
+	defer s.used(on)
+	bodies := prepare(n.Bodies, kept.key, on)
+	storedDoc, storedEvents := kept.sealed(n.Doc, on)
 	if it.Events, err = readEvents(events); err != nil {
 		return it, gateway.Errorf(gateway.Internal, "encode events: %w", err)
 	}
@@ -135,15 +144,16 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	)
 	err = s.admit(ctx, func(w *writing) error {
 		another = false
-		places := w.placed(nil, bodies)
+		kept.slot = w.slot(wrapped)
+		places := w.placed(nil, bodies, len(wrapped))
 		object, err := places.encode()
 		if err != nil {
 			return engineError{err}
 		}
-		res, err := w.exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, events, bodies)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT(message) DO NOTHING`,
+		res, err := w.exec(`INSERT INTO item(id, message, portal, message_id, content, citizen, service, shard, provider, state, version, attempt, created, updated, wake, doc, events, bodies, key_segment, key_offset)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(message) DO NOTHING`,
 			string(n.ID), message[:], n.Portal, n.MessageID, n.Content[:], string(n.Citizen), n.Service, n.Shard, n.Provider,
-			string(gateway.StateAccepted), at, at, toWake(n.Wake), n.Doc, events, object)
+			string(gateway.StateAccepted), at, at, toWake(n.Wake), storedDoc, storedEvents, object, kept.slot.segment, kept.slot.offset)
 		if err != nil {
 			return err
 		}
@@ -156,6 +166,7 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 			w.know(&known{row: kept, places: places})
 			w.stirred = true
 			w.under(at)
+			w.bodies.put(wrapped)
 			w.bodies.take(bodies)
 			w.count(kept.item.Shard, gateway.StateAccepted, 1)
 			return nil
@@ -172,6 +183,9 @@ func (s *Store) Create(ctx context.Context, n journal.New) (journal.Item, error)
 	if another {
 		if first.item.Content != n.Content {
 			return journal.Item{}, journal.ErrReplay
+		}
+		if err := s.unseal(&first); err != nil {
+			return journal.Item{}, s.readErr("create", err)
 		}
 		it, err := first.full()
 		if err != nil {
@@ -226,7 +240,7 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 	for _, c := range claimed {
 		l := journal.Lease{Until: until}
 		if l.Item, err = c.item(); err == nil {
-			l.Inbox, err = s.openAll(c.inbox)
+			l.Inbox, err = s.openAll(c.row.item.ID, c.inbox)
 		}
 		if err != nil {
 			// It stays leased: one damaged row must not stop the others.
@@ -242,11 +256,15 @@ func (s *Store) Claim(ctx context.Context, o journal.ClaimOptions) ([]journal.Le
 type claimed struct {
 	row   row
 	known *known // nil when the row is damaged
+	wrong error  // what is damaged
 	inbox []left
 }
 
 // item is what the lease is for.
 func (c *claimed) item() (journal.Item, error) {
+	if c.wrong != nil {
+		return c.row.item, c.wrong
+	}
 	if c.known == nil {
 		return c.row.full()
 	}
@@ -268,7 +286,9 @@ func (w *writing) claim(seq int64, until time.Time) (c claimed, err error) {
 		c.row.item.Wake = fromMicro(until.UnixMicro())
 	} else {
 		c.row, err = scanItem(w.row(leaseItem+itemColumns, until.UnixMicro(), seq))
-		c.known = remembered(c.row)
+		if c.wrong = w.s.unseal(&c.row); c.wrong == nil {
+			c.known = remembered(c.row)
+		}
 	}
 	if err != nil {
 		return c, engineError{err}
@@ -317,10 +337,10 @@ func dueQuery(o journal.ClaimOptions, now int64) (string, []any) {
 	return "SELECT seq FROM (" + strings.Join(heads, " UNION ALL ") + ") ORDER BY wake LIMIT ?+0", append(args, o.Max)
 }
 
-func (s *Store) openAll(all []left) ([]journal.Signal, error) {
+func (s *Store) openAll(id gateway.RequestID, all []left) ([]journal.Signal, error) {
 	var out []journal.Signal
 	for _, m := range all {
-		g, err := m.open(s.segs)
+		g, err := s.openMessage(id, m)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // BenchmarkJourney is what one request costs the journal from its acceptance to its closing: a
@@ -21,12 +22,13 @@ import (
 // changes less than the time of the clock.
 func BenchmarkJourney(b *testing.B) {
 	for _, travellers := range []int{64, 8} {
-		b.Run(strconv.Itoa(travellers), func(b *testing.B) { journeys(b, travellers) })
+		b.Run(strconv.Itoa(travellers), func(b *testing.B) { journeys(b, travellers, nil) })
+		b.Run(strconv.Itoa(travellers)+" sealed", func(b *testing.B) { journeys(b, travellers, ring(b, sealing.NewInstallationKey())) })
 	}
 }
 
-func journeys(b *testing.B, travellers int) {
-	s, group := opened(b, sqlitejournal.Config{})
+func journeys(b *testing.B, travellers int, keys *sealing.Keyring) {
+	s, group := opened(b, sqlitejournal.Config{Keys: keys})
 	w := &wayfarers{b: b, s: s, resting: map[gateway.RequestID]chan struct{}{}}
 	stop, kick := make(chan struct{}), make(chan struct{}, 1)
 	w.kick = func() {

@@ -10,14 +10,15 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 // forgetful opens a store that remembers so many bytes of items.
-func forgetful(bytes int) journaltest.Maker {
+func forgetful(keys *sealing.Keyring, bytes int) journaltest.Maker {
 	return func(t *testing.T) (journal.Store, func() journal.Store) {
 		dir := filepath.Join(t.TempDir(), "data")
 		open := func() journal.Store {
-			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
+			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir, Keys: keys})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,8 +32,10 @@ func forgetful(bytes int) journaltest.Maker {
 // What the store remembers must make no difference: the suite holds for one that remembers the
 // last item only, the model for one that forgets in the middle of everything.
 func TestAStoreThatForgets(t *testing.T) {
-	journaltest.Run(t, forgetful(0))
-	journaltest.RunModel(t, forgetful(6000))
+	inClearAndSealed(t, func(t *testing.T, keys *sealing.Keyring) {
+		journaltest.Run(t, forgetful(keys, 0))
+	})
+	journaltest.RunModel(t, forgetful(ring(t, sealing.NewInstallationKey()), 6000))
 }
 
 // claimOne leases the one item that is due.
@@ -53,7 +56,7 @@ func TestAnOrderForARememberedItemIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	operator, err := sqlitejournal.Attach(dir)
+	operator, err := sqlitejournal.Attach(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,14 @@ import (
 )
 
 // schemaVersion is PRAGMA user_version of a file this code can use.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // A migration takes a file from one version to the next, inside one transaction. Bodies it
 // moves are synced before that commits.
 type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
 
 // migrations leads from the version that is the key to the next one.
-var migrations = map[int]migration{1: toSchema2, 2: toSchema3, 3: toSchema4}
+var migrations = map[int]migration{1: toSchema2, 2: toSchema3, 3: toSchema4, 4: toSchema5}
 
 // migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
 // it whole at one of them.
@@ -120,5 +120,13 @@ func toSchema3(ctx context.Context, tx *sql.Tx, _ *batch) error {
 func toSchema4(ctx context.Context, tx *sql.Tx, _ *batch) error {
 	_, err := tx.ExecContext(ctx, `CREATE INDEX audit_old_refusal ON audit(at) WHERE action = '';
 		CREATE INDEX audit_old_action ON audit(at) WHERE action <> '';`)
+	return err
+}
+
+// toSchema5 makes room for the keys of items. What is there stays in clear until it goes.
+func toSchema5(ctx context.Context, tx *sql.Tx, _ *batch) error {
+	_, err := tx.ExecContext(ctx, `ALTER TABLE item ADD COLUMN key_segment INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE item ADD COLUMN key_offset INTEGER NOT NULL DEFAULT 0;
+		CREATE TABLE data_key (id TEXT PRIMARY KEY, current INTEGER NOT NULL, opened INTEGER NOT NULL DEFAULT 0) STRICT;`)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
+	"egov-gateway/gateway/sealing"
 )
 
 // reader reads one row with a statement that is prepared once.
@@ -43,6 +44,9 @@ func (s *Store) Get(ctx context.Context, id gateway.RequestID) (journal.Item, er
 		}
 	}
 	r, err := scanItem(s.reader(ctx, "SELECT "+itemColumns+" FROM item WHERE id = ?", string(id)))
+	if err == nil {
+		err = s.unseal(&r)
+	}
 	if err != nil {
 		return journal.Item{}, s.readErr("get", err)
 	}
@@ -71,44 +75,58 @@ func (s *Store) unchanged(ctx context.Context, k *known) (it journal.Item, ok bo
 
 // Body implements journal.Store; it reads what was durable at the call.
 func (s *Store) Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error) {
-	all, err := s.placesOf(ctx, id)
-	if err != nil {
-		return nil, err
+	var was place
+	for {
+		r, all, err := s.placesOf(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		i, ok := all.at(name)
+		if !ok {
+			return nil, journal.ErrNotFound
+		}
+		if all[i].Erased {
+			return nil, journal.ErrErased
+		}
+		data, err := s.openBody(&r, all[i])
+		if err == nil {
+			return data, nil
+		}
+		if all[i].place == was {
+			return nil, damaged(id, "body "+name, err)
+		}
+		was = all[i].place // it may have been wiped, or sealed under a new key, since
 	}
-	i, ok := all.at(name)
-	if !ok {
-		return nil, journal.ErrNotFound
-	}
-	if all[i].Erased {
-		return nil, journal.ErrErased
-	}
-	data, err := s.segs.read(all[i].place)
-	if err != nil {
-		return nil, damaged(id, "body "+name, err)
-	}
-	return data, nil
 }
 
-func (s *Store) placesOf(ctx context.Context, id gateway.RequestID) (places, error) {
+// placesOf are the places of an item's bodies, and the item's key or where it lies.
+func (s *Store) placesOf(ctx context.Context, id gateway.RequestID) (row, places, error) {
 	if k := s.memory.of(id); k != nil {
-		return k.places, nil
+		return k.row, k.places, nil
 	}
-	var object []byte
-	err := s.reader(ctx, "SELECT bodies FROM item WHERE id = ?", string(id)).Scan(&object)
+	var (
+		object []byte
+		r      row
+	)
+	err := s.reader(ctx, "SELECT bodies, key_segment, key_offset FROM item WHERE id = ?", string(id)).Scan(&object, &r.slot.segment, &r.slot.offset)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, journal.ErrNotFound
+		return r, nil, journal.ErrNotFound
 	}
 	if err != nil {
-		return nil, s.readErr("body", err)
+		return r, nil, s.readErr("body", err)
 	}
 	all, err := readPlaces(object)
 	if err != nil {
-		return nil, s.readErr("body", err)
+		return r, nil, s.readErr("body", err)
 	}
-	return all, nil
+	r.item.ID = id
+	return r, all, nil
 }
 
 func damaged(id gateway.RequestID, what string, err error) error {
+	if _, ok := errors.AsType[*sealing.MissingKeyError](err); ok {
+		return gateway.Errorf(gateway.JournalUnavailable, "the %s of request %s cannot be opened: %w", what, id, err)
+	}
 	return gateway.Errorf(gateway.JournalUnavailable, "the %s of request %s is damaged on disk, restore it from a backup: %w", what, id, err)
 }
 
@@ -155,6 +173,9 @@ func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, stri
 		}
 		if len(all) == q.Limit {
 			return all, strconv.FormatInt(last, 10), nil
+		}
+		if err := s.unseal(&r); err != nil {
+			return nil, "", s.readErr("list", err)
 		}
 		all, last = append(all, r.item), r.seq
 	}

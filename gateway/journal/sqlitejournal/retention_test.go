@@ -160,7 +160,7 @@ func TestANewerFileIsRefused(t *testing.T) {
 		s.Close()
 		t.Error("opened")
 	}
-	if _, err := sqlitejournal.Attach(dir); err == nil {
+	if _, err := sqlitejournal.Attach(dir, nil); err == nil {
 		t.Error("attached")
 	}
 }
@@ -178,7 +178,7 @@ func TestABackupHoldsBackTheWiping(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, err := sqlitejournal.Attach(dir)
+	a, err := sqlitejournal.Attach(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

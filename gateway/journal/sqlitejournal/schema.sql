@@ -19,7 +19,10 @@ CREATE TABLE item (
   pending    INTEGER NOT NULL DEFAULT 0, -- signals not yet consumed
   doc        BLOB    NOT NULL,
   events     BLOB    NOT NULL,           -- JSON array
-  bodies     BLOB    NOT NULL            -- JSON object: name → place in the segments
+  bodies     BLOB    NOT NULL,           -- JSON object: name → place in the segments
+  -- Where the item's wrapped key lies in the segments: doc and events are sealed under it. 0: they are in clear.
+  key_segment INTEGER NOT NULL DEFAULT 0,
+  key_offset  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX item_citizen ON item(citizen, seq);
 CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
@@ -57,6 +60,11 @@ CREATE TABLE erasure (                 -- bodies that are gone, whose bytes are 
   length  INTEGER NOT NULL,
   PRIMARY KEY (segment, offset)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE data_key (                -- of the installation, under which keys of items may be wrapped
+  id      TEXT    PRIMARY KEY,         -- a digest of it
+  current INTEGER NOT NULL,            -- 1: new ones are wrapped under it
+  opened  INTEGER NOT NULL DEFAULT 0   -- how often the journal was opened since
+) STRICT;
 CREATE TABLE heartbeat (
   one    INTEGER PRIMARY KEY CHECK (one = 1),
   n      INTEGER NOT NULL,

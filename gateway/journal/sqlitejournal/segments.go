@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"egov-gateway/gateway/private"
+	"egov-gateway/gateway/sealing"
 )
 
 // SegmentSize is about how large a segment file grows before the next one is begun.
@@ -31,12 +32,14 @@ type segments struct {
 	open map[int]*os.File // guarded by mu: for reading
 }
 
-// A place is where a body lies, as the database keeps it.
+// A place is where a body lies, as the database keeps it. Length and SHA256 are those of the body
+// itself, also where it is sealed.
 type place struct {
 	Segment int    `json:"s"`
 	Offset  int64  `json:"o"`
 	Length  int64  `json:"l"`
 	SHA256  digest `json:"h"`
+	Key     sealer `json:"k,omitempty"`
 	Erased  bool   `json:"e,omitempty"`
 }
 
@@ -47,6 +50,9 @@ func (p place) append(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `,"l":`...), p.Length, 10)
 	b = base64.StdEncoding.AppendEncode(append(b, `,"h":"`...), p.SHA256[:])
 	b = append(b, '"')
+	if p.Key != inClear {
+		b = strconv.AppendInt(append(b, `,"k":`...), int64(p.Key), 10)
+	}
 	if p.Erased {
 		b = append(b, `,"e":true`...)
 	}
@@ -144,17 +150,24 @@ type batch struct {
 	buf []byte
 }
 
-// A prepared body has its digest; where it will lie is known when its turn has come.
+// A prepared body has its digest and is sealed, if its item is; where it will lie is known when
+// its turn has come.
 type prepared struct {
 	name string
 	data []byte
 	what place
 }
 
-func prepare(bodies map[string][]byte) []prepared {
+// prepare seals bodies under the item's key, into the sheet; nil leaves them in clear.
+func prepare(bodies map[string][]byte, key *sealing.Key, on *sheet) []prepared {
 	all := make([]prepared, 0, len(bodies))
 	for name, data := range bodies {
-		all = append(all, prepared{name, data, placeOf(data)})
+		what := placeOf(data)
+		if key != nil {
+			what.Key = byItem
+			data = on.seal(key, bodyName(name), nil, data)
+		}
+		all = append(all, prepared{name, data, what})
 	}
 	return all
 }
@@ -205,18 +218,15 @@ func (b *batch) flush() error {
 	return err
 }
 
-// read returns a body, checked against its SHA-256.
+// read returns the bytes of a body as they were stored.
 func (s *segments) read(p place) ([]byte, error) {
 	f, err := s.reader(p.Segment)
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, p.Length)
+	data := make([]byte, p.stored())
 	if _, err := f.ReadAt(data, p.Offset); err != nil {
 		return nil, err
-	}
-	if sha256.Sum256(data) != p.SHA256 {
-		return nil, fmt.Errorf("segment %d at %d is damaged", p.Segment, p.Offset)
 	}
 	return data, nil
 }

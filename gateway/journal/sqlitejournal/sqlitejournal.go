@@ -3,7 +3,8 @@
 // One goroutine writes, grouping the calls that wait into one transaction; readers have
 // connections of their own. WAL with synchronous=FULL: a commit returns after fsync. Bodies
 // lie in append-only segment files beside the database and are synced before the
-// transaction that names them. The rows written last are remembered in memory, about 32 MB of
+// transaction that names them. With a key of the installation each item's bodies, record and events
+// are sealed under a key of its own; see keys.go. The rows written last are remembered in memory, about 32 MB of
 // them, as the last COMMIT left them.
 package sqlitejournal
 
@@ -29,6 +30,7 @@ import (
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/private"
+	"egov-gateway/gateway/sealing"
 )
 
 //go:embed schema.sql
@@ -65,6 +67,9 @@ type Config struct {
 	Committed func(calls int, took time.Duration)
 	// Synced, if set, is told of each wait for the disk: the bodies' file, or the COMMIT.
 	Synced func(took time.Duration)
+	// Keys seals new items, each under a key of its own, and opens those that are sealed. nil keeps
+	// new ones in clear, and opens no journal in which something was ever sealed.
+	Keys *sealing.Keyring
 	// Log is told of damage and of housekeeping that failed. nil discards.
 	Log *slog.Logger
 }
@@ -81,6 +86,8 @@ type Store struct {
 	stmt map[string]statement // prepared on conn; used by the writer alone
 	args []driver.NamedValue  // of one statement; used by the writer alone
 	buf  []byte               // the bodies of one group; used by the writer alone
+
+	sheets sync.Pool // of *sheet
 
 	readsMu sync.Mutex
 	reads   map[string]*sql.Stmt // guarded by readsMu: prepared for the readers
@@ -230,6 +237,9 @@ func (s *Store) open(file string) error {
 		if err := s.migrate(version); err != nil {
 			return err
 		}
+	}
+	if err := s.takeKeys(); err != nil {
+		return err
 	}
 	// The lock proves that whoever held a lease is gone; the version fences them off all the same.
 	// The heartbeat makes sure that there is a commit: a process that was killed may have left a

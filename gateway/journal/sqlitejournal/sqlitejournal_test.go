@@ -17,20 +17,38 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/sealing"
 )
 
 func TestStore(t *testing.T) {
-	journaltest.Run(t, func(t *testing.T) (journal.Store, func() journal.Store) {
-		dir := t.TempDir()
-		open := func() journal.Store {
-			s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir})
-			if err != nil {
-				t.Fatal(err)
+	inClearAndSealed(t, func(t *testing.T, keys *sealing.Keyring) {
+		journaltest.Run(t, func(t *testing.T) (journal.Store, func() journal.Store) {
+			dir := t.TempDir()
+			open := func() journal.Store {
+				s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: dir, Keys: keys})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
 			}
-			return s
-		}
-		return open(), open
+			return open(), open
+		})
 	})
+}
+
+// inClearAndSealed runs a test without a key of the installation and with one.
+func inClearAndSealed(t *testing.T, run func(t *testing.T, keys *sealing.Keyring)) {
+	t.Run("in clear", func(t *testing.T) { run(t, nil) })
+	t.Run("sealed", func(t *testing.T) { run(t, ring(t, sealing.NewInstallationKey())) })
+}
+
+func ring(t testing.TB, current sealing.InstallationKey, old ...sealing.InstallationKey) *sealing.Keyring {
+	t.Helper()
+	r, err := sealing.NewKeyring(current, old...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {

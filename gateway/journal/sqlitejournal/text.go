@@ -179,6 +179,13 @@ func (t *text) place() (p place, ok bool) {
 	if !t.word(`"`) {
 		return p, false
 	}
+	if t.word(`,"k":`) {
+		key, ok := t.number()
+		if !ok {
+			return p, false
+		}
+		p.Key = sealer(key)
+	}
 	p.Erased = t.word(`,"e":true`)
 	return p, t.word("}")
 }

@@ -48,7 +48,7 @@ func samePlaces(t *testing.T, object []byte, got map[string]sqlitejournal.Place)
 
 const (
 	aDigest  = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
-	twoNames = `{"record/applicant/income":{"s":3,"o":268435455,"l":1400,"h":"` + aDigest + `"},"request":{"s":0,"o":0,"l":20480,"h":"` + aDigest + `","e":true}}`
+	twoNames = `{"record/applicant/income":{"s":3,"o":268435455,"l":1400,"h":"` + aDigest + `","k":1},"request":{"s":0,"o":0,"l":20480,"h":"` + aDigest + `","k":2,"e":true}}`
 	anEvent  = `{"seq":1,"at":"2026-11-23T05:00:00.000001Z","kind":"record","subject":"income","source":"register","note":"found","reason":"register.unavailable"}`
 )
 

@@ -1,6 +1,7 @@
 package sqlitejournal
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,10 +17,10 @@ func (p place) gone() place { return place{Length: p.Length, SHA256: p.SHA256, E
 // wipe plans the wiping of a body's bytes: the plan is part of the transaction that erases it,
 // so a crash cannot leave the bytes behind for ever.
 func (w *writing) wipe(p place) error {
-	if p.Erased || p.Length == 0 {
+	if p.Erased || p.stored() == 0 {
 		return nil
 	}
-	_, err := w.exec("INSERT OR IGNORE INTO erasure(segment, offset, length) VALUES (?, ?, ?)", p.Segment, p.Offset, p.Length)
+	_, err := w.exec("INSERT OR IGNORE INTO erasure(segment, offset, length) VALUES (?, ?, ?)", p.Segment, p.Offset, p.stored())
 	return err
 }
 
@@ -42,20 +43,8 @@ func lockWiping(dir string, how int) (*os.File, error) {
 // wipePlanned wipes what transactions planned: the bytes first, synced, then the plan. Wiping
 // twice is harmless. While a backup runs it waits for its next turn.
 func (s *Store) wipePlanned() error {
-	rows, err := s.read.Query("SELECT segment, offset, length FROM erasure ORDER BY segment, offset LIMIT ?", wipeBatch)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var plan []place
-	for rows.Next() {
-		var p place
-		if err := rows.Scan(&p.Segment, &p.Offset, &p.Length); err != nil {
-			return err
-		}
-		plan = append(plan, p)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(plan) == 0 {
+	plan, err := wipePlan(background, s.read)
+	if err != nil || len(plan) == 0 {
 		return err
 	}
 	turn, err := lockWiping(s.cfg.Dir, syscall.LOCK_EX|syscall.LOCK_NB)
@@ -66,24 +55,51 @@ func (s *Store) wipePlanned() error {
 		return err
 	}
 	defer turn.Close()
-	for rest := plan; len(rest) > 0; {
-		n := slices.IndexFunc(rest, func(p place) bool { return p.Segment != rest[0].Segment })
-		if n < 0 {
-			n = len(rest)
-		}
-		if err := s.segs.wipe(rest[:n]); err != nil {
-			return err
-		}
-		rest = rest[n:]
+	if err := s.segs.wipeAll(plan); err != nil {
+		return err
 	}
 	return s.submit(background, func(w *writing) error {
 		for _, p := range plan {
-			if _, err := w.exec("DELETE FROM erasure WHERE segment = ? AND offset = ?", p.Segment, p.Offset); err != nil {
+			if _, err := w.exec(forgetPlan, p.Segment, p.Offset); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+const forgetPlan = "DELETE FROM erasure WHERE segment = ? AND offset = ?"
+
+// wipePlan is what is to be wiped next, by segment; empty when nothing is.
+func wipePlan(ctx context.Context, db querier) (plan []place, err error) {
+	rows, err := db.QueryContext(ctx, "SELECT segment, offset, length FROM erasure ORDER BY segment, offset LIMIT ?", wipeBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.Segment, &p.Offset, &p.Length); err != nil {
+			return nil, err
+		}
+		plan = append(plan, p)
+	}
+	return plan, errors.Join(rows.Err(), rows.Close())
+}
+
+// wipeAll wipes bytes in several segments.
+func (s *segments) wipeAll(plan []place) error {
+	for rest := plan; len(rest) > 0; {
+		n := slices.IndexFunc(rest, func(p place) bool { return p.Segment != rest[0].Segment })
+		if n < 0 {
+			n = len(rest)
+		}
+		if err := s.wipe(rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
 }
 
 // wipe takes the bytes of bodies in one segment from the disk, and syncs.
