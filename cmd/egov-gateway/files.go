@@ -30,16 +30,6 @@ type namedFile struct {
 	file    string // as the configuration has it
 }
 
-// top is the setting's first word.
-func (f namedFile) top() string { return topOf(f.setting) }
-
-func topOf(setting string) string {
-	if i := strings.IndexAny(setting, ".["); i >= 0 {
-		return setting[:i]
-	}
-	return setting
-}
-
 // namedFiles are all that the configuration names, in its order.
 func (c *Config) namedFiles() (all []namedFile) { return filesIn(reflect.ValueOf(*c), "") }
 
