@@ -390,6 +390,7 @@ func TestPartiesTakeTurns(t *testing.T) {
 			t.Errorf("%d wait", got)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"a", "a", "b", "stranger", "a", "b", "stranger", "a"}; !slices.Equal(order, want) {
 			t.Errorf("%v, want %v", order, want)
 		}
@@ -416,6 +417,7 @@ func TestPartiesTakeTurns(t *testing.T) {
 			t.Errorf("who does not wait any more: %v", err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if most != 1 || h.Waiting() != 0 {
 			t.Errorf("%d strangers at once, %d wait", most, h.Waiting())
 		}

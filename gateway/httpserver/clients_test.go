@@ -40,16 +40,6 @@ func TestAConnectionEndsWithItsCertificate(t *testing.T) {
 	lent := httptest.NewUnstartedServer(nil)
 	lent.StartTLS()
 	defer lent.Close()
-	begun := make(chan struct{}, 10)
-	var release chan struct{}
-	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).Flush()
-		begun <- struct{}{}
-		select {
-		case <-r.Context().Done():
-		case <-release:
-		}
-	})
 	tests := []struct {
 		name     string
 		shift    time.Duration // of the clock that judges certificates
@@ -67,8 +57,16 @@ func TestAConnectionEndsWithItsCertificate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			release = make(chan struct{})
+			begun, release := make(chan struct{}, 10), make(chan struct{})
 			defer close(release)
+			stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.NewResponseController(w).Flush()
+				begun <- struct{}{}
+				select {
+				case <-r.Context().Done():
+				case <-release:
+				}
+			})
 			s := start(t, stream, func(c *httpserver.Config) {
 				c.Now = func() time.Time { return time.Now().Add(tt.shift) }
 				c.TLS = &tls.Config{Certificates: lent.TLS.Certificates, ClientAuth: tls.RequestClientCert, NextProtos: tt.protocol}
