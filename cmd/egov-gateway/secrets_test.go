@@ -337,6 +337,8 @@ func (w *changing) operatorBy(token string) (*http.Client, int) {
 
 func (w *changing) statusOf(c *http.Client, address string) int {
 	w.t.Helper()
+	// A pooled connection may be the one the change has just ended; the answer asked for is that of a new one.
+	c.CloseIdleConnections()
 	resp, err := c.Get(address)
 	if err != nil {
 		return 0
