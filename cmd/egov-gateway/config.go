@@ -32,7 +32,7 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Balancers are networks like 10.0.0.0/24 whose word about a client's address counts (Forwarded,
 	// X-Forwarded-For); none means that every caller is the client.
-	Balancers []string `yaml:"balancers"`
+	Balancers []netip.Prefix `yaml:"balancers"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
 	// Journal moves the journal into Redis, for several gateways.
@@ -298,8 +298,10 @@ func (c *Config) check() error {
 	need("data", c.Data)
 	need("secret", c.Secret)
 	need("key", c.Key)
-	if _, err := c.balancers(); err != nil {
-		errs = append(errs, err)
+	for i, p := range c.Balancers {
+		if p.Bits() <= 0 {
+			errs = append(errs, fmt.Errorf("balancers[%d]: %s is no network like 10.0.0.0/24", i, p))
+		}
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))
@@ -374,18 +376,6 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// balancers are the networks of Balancers.
-func (c *Config) balancers() (all []netip.Prefix, err error) {
-	for i, text := range c.Balancers {
-		p, err := netip.ParsePrefix(text)
-		if err != nil || p.Bits() == 0 {
-			return nil, fmt.Errorf("balancers[%d]: %q is no network like 10.0.0.0/24", i, text)
-		}
-		all = append(all, p)
-	}
-	return all, nil
 }
 
 // attachments is where the attached documents of the journal in data lie by default.

@@ -167,12 +167,8 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	}
 	mux := http.NewServeMux()
 	con.Register(mux)
-	trusted, err := b.c.balancers()
-	if err != nil {
-		return nil, err
-	}
 	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux), TLS: liveTLS(&b.parts.consoleTLS),
-		Log: b.log, Trusted: trusted, Connections: small(), Draining: con.Close})
+		Log: b.log, Trusted: b.c.Balancers, Connections: small(), Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one
@@ -194,6 +190,35 @@ func (c *Config) pinned(name, file string) (sum [32]byte, err error) {
 	return sha256.Sum256(block.Bytes), nil
 }
 
+// keyPair reads a certificate with its chain and its key, for a listener or for calls.
+func (c *Config) keyPair(name, certificate, key string) (tls.Certificate, error) {
+	crt, err := c.read(certificate)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s.certificate: %w", name, err)
+	}
+	k, err := c.read(key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s.key: %w", name, err)
+	}
+	pair, err := tls.X509KeyPair(crt, k)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return pair, nil
+}
+
+// addAnchors adds the certificates of a PEM file, which must hold one at least.
+func (c *Config) addAnchors(pool *x509.CertPool, name, file string) error {
+	raw, err := c.read(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if !pool.AppendCertsFromPEM(raw) {
+		return fmt.Errorf("%s: %s holds no certificate in PEM", name, file)
+	}
+	return nil
+}
+
 // cipherSuites are those of TLS 1.2 that authenticate what they encrypt; TLS 1.3 has no others.
 var cipherSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -206,27 +231,15 @@ func (c *Config) serverTLS(name string, t *TLS) (*tls.Config, error) {
 	if t == nil {
 		return nil, nil
 	}
-	certificate, err := c.read(t.Certificate)
+	pair, err := c.keyPair(name, t.Certificate, t.Key)
 	if err != nil {
-		return nil, fmt.Errorf("%s.certificate: %w", name, err)
-	}
-	key, err := c.read(t.Key)
-	if err != nil {
-		return nil, fmt.Errorf("%s.key: %w", name, err)
-	}
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: cipherSuites, Certificates: []tls.Certificate{pair}, NextProtos: httpProtocols()}
 	if t.ClientCA != "" {
-		raw, err := c.read(t.ClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("%s.client_ca: %w", name, err)
-		}
 		out.ClientCAs, out.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
-		if !out.ClientCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("%s.client_ca: %s holds no certificate in PEM", name, t.ClientCA)
+		if err := c.addAnchors(out.ClientCAs, name+".client_ca", t.ClientCA); err != nil {
+			return nil, err
 		}
 	}
 	out.VerifyConnection = func(s tls.ConnectionState) error { return issuedBy(out.ClientCAs, s.PeerCertificates) }

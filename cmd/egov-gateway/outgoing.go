@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -23,38 +24,29 @@ type ClientTLS struct {
 // clientTLS makes the settings for one system, whose own take the place of the common ones as a whole. nil
 // means the machine's anchors and no certificate.
 func (c *Config) clientTLS(name string, own *ClientTLS) (*tls.Config, error) {
-	t := own
-	if t == nil {
-		t, name = c.Outgoing, "outgoing"
-	}
+	t := cmp.Or(own, c.Outgoing)
 	if t == nil {
 		return nil, nil
 	}
+	if own == nil {
+		name = "outgoing"
+	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	for i, file := range t.CA {
-		raw, err := c.read(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s.ca[%d]: %w", name, i, err)
-		}
 		if conf.RootCAs == nil {
 			conf.RootCAs = x509.NewCertPool()
 		}
-		if !conf.RootCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("%s.ca[%d]: %s holds no certificate in PEM", name, i, file)
+		if err := c.addAnchors(conf.RootCAs, fmt.Sprintf("%s.ca[%d]", name, i), file); err != nil {
+			return nil, err
 		}
 	}
 	if (t.Certificate == "") != (t.Key == "") {
 		return nil, fmt.Errorf("%s: certificate and key belong together", name)
 	}
 	if t.Certificate != "" {
-		certificate, cerr := c.read(t.Certificate)
-		key, kerr := c.read(t.Key)
-		if err := errors.Join(cerr, kerr); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		pair, err := tls.X509KeyPair(certificate, key)
+		pair, err := c.keyPair(name, t.Certificate, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
@@ -76,10 +68,7 @@ func (t *ClientTLS) held(seen *digests) *ClientTLS {
 // unanchored names the https addresses that the gateway calls with the machine's anchors.
 func (c *Config) unanchored() (all []string) {
 	look := func(name, url string, own *ClientTLS) {
-		t := own
-		if t == nil {
-			t = c.Outgoing
-		}
+		t := cmp.Or(own, c.Outgoing)
 		if strings.HasPrefix(strings.ToLower(url), "https:") && (t == nil || len(t.CA) == 0) {
 			all = append(all, name)
 		}
@@ -122,7 +111,8 @@ func (c *Config) checkAnchors(machine func() (*x509.CertPool, error)) error {
 	return nil
 }
 
-// outgoingProbe is unready while systems that are called by https cannot be believed.
+// outgoingProbe says that systems which are called by https cannot be believed. It makes nothing unready:
+// what is accepted waits for them.
 func (b *builder) outgoingProbe() httpserver.Probe {
 	err := b.c.checkAnchors(x509.SystemCertPool)
 	return httpserver.Probe{Name: "outgoing", Note: func() string {

@@ -287,14 +287,10 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		return nil, err
 	}
 	b.parts.own = s.console
-	trusted, err := c.balancers()
-	if err != nil {
-		return nil, err
-	}
 	bounds := c.connections()
-	bounds.Known = append(bounds.Known, trusted...) // a balancer brings everybody's
+	bounds.Known = append(bounds.Known, c.Balancers...) // a balancer brings everybody's
 	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: liveTLS(&b.parts.doorsTLS), Log: log, Metrics: b.m.reg,
-		Trusted: trusted, Connections: bounds, Draining: streams}); err != nil {
+		Trusted: c.Balancers, Connections: bounds, Draining: streams}); err != nil {
 		return nil, err
 	}
 	b.parts.doors = s.doors

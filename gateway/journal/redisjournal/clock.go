@@ -24,6 +24,11 @@ func (s *Store) now(ctx context.Context) (time.Time, error) {
 	if s.cfg.CallersClock {
 		return s.cfg.Now(), nil
 	}
+	return s.serverTime(ctx)
+}
+
+// serverTime is Redis' own, whoever's clock is the journal's.
+func (s *Store) serverTime(ctx context.Context) (time.Time, error) {
 	n, err := s.redis.node(ctx, s.key(keySeq))
 	if err != nil {
 		return time.Time{}, unavailable("clock", err)

@@ -408,13 +408,9 @@ func (s *Store) Record(ctx context.Context, e journal.AuditEntry) error {
 		return err
 	}
 	// The ids of a stream are Redis' own milliseconds.
-	node, err := s.redis.node(ctx, s.key(stream))
+	now, err := s.serverTime(ctx)
 	if err != nil {
-		return unavailable("audit", err)
-	}
-	now, err := node.Time(ctx).Result()
-	if err != nil {
-		return unavailable("audit", err)
+		return err
 	}
 	oldest := strconv.FormatInt(now.Add(-keep).UnixMilli(), 10)
 	err = s.redis.XAdd(ctx, &redis.XAddArgs{Stream: s.key(stream), MinID: oldest, Approx: true, Values: []any{"e", raw}}).Err()
