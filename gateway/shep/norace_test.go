@@ -1,0 +1,5 @@
+//go:build !race
+
+package shep_test
+
+const raceEnabled = false
