@@ -80,6 +80,21 @@ func (d *door) letGo() {
 
 func newDoor(t *testing.T, c intake.Config) *door {
 	t.Helper()
+	d := makeDoor(t, c)
+	t.Cleanup(d.letGo)
+	return d
+}
+
+// openDoor makes a door whose checks last no time. It lives anywhere.
+func openDoor(t *testing.T, c intake.Config) *door {
+	t.Helper()
+	d := makeDoor(t, c)
+	close(d.release)
+	return d
+}
+
+func makeDoor(t *testing.T, c intake.Config) *door {
+	t.Helper()
 	forms, err := passport.Load(schemas.FS)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +108,6 @@ func newDoor(t *testing.T, c intake.Config) *door {
 	if d.Desk, err = intake.New(c); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.letGo)
 	return d
 }
 

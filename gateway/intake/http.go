@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -18,6 +19,9 @@ import (
 
 // maxParts bounds the parts of a multipart body: the request and twenty documents.
 const maxParts = 21
+
+// maxPartHeader bounds what may stand before the content of a part: preamble, boundary and header fields.
+const maxPartHeader = 16 << 10
 
 // A Portal is a client of this door (R1). One of the two ways is enough.
 type Portal struct {
@@ -175,7 +179,7 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 			return nil, nil, err
 		}
 		noted := &notingReader{r: body}
-		doc, files, err := readParts(multipart.NewReader(noted, params["boundary"]), place)
+		doc, files, err := readParts(noted, params["boundary"], place)
 		if noted.err != nil {
 			err = noted.err // the connection's fault, not the multipart's
 		}
@@ -188,10 +192,13 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
 }
 
-func readParts(m *multipart.Reader, place *admission.Place) (doc []byte, files []File, err error) {
+func readParts(r *notingReader, boundary string, place *admission.Place) (doc []byte, files []File, err error) {
+	m := multipart.NewReader(r, boundary)
 	found := false
 	for n := 0; ; n++ {
+		r.limit = r.n + maxPartHeader
 		part, err := m.NextRawPart()
+		r.limit = math.MaxInt64
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -223,14 +230,22 @@ func readParts(m *multipart.Reader, place *admission.Place) (doc []byte, files [
 	return doc, files, nil
 }
 
-// A notingReader remembers the error that ended the body, if it was not its end.
+// A notingReader remembers the error that ended the body, if it was not its end. It ends the body itself
+// beyond the limit: header fields are parsed into many times their size before anybody sees them.
 type notingReader struct {
-	r   io.Reader
-	err error
+	r     io.Reader
+	n     int64 // bytes that were read
+	limit int64
+	err   error
 }
 
 func (n *notingReader) Read(p []byte) (int, error) {
+	if n.n >= n.limit {
+		n.err = gateway.Errorf(gateway.MultipartBroken, "a part's header fields have more than %d bytes", maxPartHeader)
+		return 0, n.err
+	}
 	k, err := n.r.Read(p)
+	n.n += int64(k)
 	if err != nil && !errors.Is(err, io.EOF) {
 		n.err = err
 	}

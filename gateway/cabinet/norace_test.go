@@ -1,0 +1,5 @@
+//go:build !race
+
+package cabinet_test
+
+const raceEnabled = false
