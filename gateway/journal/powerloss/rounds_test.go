@@ -188,8 +188,9 @@ func cutWhileWriting(t *testing.T, tr trial, rounds int) (lost []string, checks 
 		if a := w.first(t); a.Op != "ready" {
 			t.Fatalf("round %d: %s", round, a.Note)
 		}
+		// The instant is random, and so is how much must have been acknowledged: a busy machine takes longer.
 		timer := time.After(50*time.Millisecond + time.Duration(dice.IntN(900))*time.Millisecond)
-		for waiting := true; waiting; {
+		for waiting, least := true, len(acks)+dice.IntN(200); waiting || len(acks) < least; {
 			select {
 			case a, ok := <-w.acks:
 				if !ok {
