@@ -9,7 +9,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test test-dates check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
+.PHONY: build demo test test-whole test-race test-dates check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -22,9 +22,16 @@ demo: build
 deps:
 	@./.ci/deps
 
+# The whole pass waits for others much of its time (servers, browsers, clocks); the pass under the race
+# detector runs beside it. A line of either is written whole.
 test: deps build
 	$(GO) vet ./...
+	@$(MAKE) --no-print-directory -k -j2 --output-sync=line test-whole test-race
+
+test-whole:
 	$(GO) test -timeout 30m ./...
+
+test-race:
 	$(RACE) -short -timeout 30m ./...
 
 # The tests as if it were AT_DAYS later, once and without the race detector: nothing may depend on today.

@@ -23,6 +23,9 @@ func TestTheCommittedFilesAreWhatTheManifestSays(t *testing.T) {
 }
 
 func TestAFreshPKIHasTheSameShape(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	dir := t.TempDir()
 	if err := testpki.Generate(dir); err != nil {
 		t.Fatal(err)
@@ -62,6 +65,9 @@ func TestAFreshPKIHasTheSameShape(t *testing.T) {
 
 // The check itself must be able to fail.
 func TestCheckFindsWhatIsWrong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	good := fstest.MapFS{}
 	err := fs.WalkDir(testpki.FS, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -190,6 +190,9 @@ func TestR16DaysAreThoseOfTheCountry(t *testing.T) {
 
 // A provider's token alone fills at most twenty places, however quickly the documents come.
 func TestTheQuarantineIsBoundedUnderAFlood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	l, _ := newTestLab(t, monday, nil)
 	if err := l.world.SetFaults("gbdrn", statesim.Fault{Kind: statesim.Unavailable}); err != nil {
 		t.Fatal(err)

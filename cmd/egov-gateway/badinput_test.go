@@ -140,6 +140,9 @@ func TestBadInputGetsAClearAnswer(t *testing.T) {
 
 // What an operator configures wrongly is named, in one sentence, at start.
 func TestAWrongConfigurationIsNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	l, err := newLab(t.TempDir(), monday, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

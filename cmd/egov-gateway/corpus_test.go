@@ -59,6 +59,9 @@ func TestTheKitIsJudgedAsItSays(t *testing.T) {
 
 // A manifest that is wrong is found out.
 func TestAWrongManifestIsAMismatch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	dir := filepath.Join(t.TempDir(), "c")
 	mustRun(t, 0, "corpus", "generate", "-n", "110", "--loose", dir)
 	mustRun(t, 0, "verify", "--corpus", dir)
@@ -90,6 +93,9 @@ func TestAWrongManifestIsAMismatch(t *testing.T) {
 
 // Another verifier is scored by its exit code or its line of JSON.
 func TestAnotherVerifierIsScored(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	dir := t.TempDir()
 	c := filepath.Join(dir, "c.zip")
 	mustRun(t, 0, "corpus", "generate", "-n", "110", c)
@@ -140,6 +146,9 @@ func TestAnotherVerifierIsScored(t *testing.T) {
 
 // The adapter for xmlsec1 accepts every good RSA document of the kit's kind and finds changed ones.
 func TestTheXmlsec1Adapter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	for program, debian := range map[string]string{"xmlsec1": "xmlsec1", "openssl": "openssl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, debian)

@@ -30,6 +30,9 @@ func harmless(t *testing.T) *lab {
 // F13: what can never be meant is refused, what is dangerous outside a laboratory is warned of, each
 // with its line and with what to do.
 func TestDangerousSettings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	write := func(l *lab, name, content string, mode os.FileMode) string {
 		path := filepath.Join(l.dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

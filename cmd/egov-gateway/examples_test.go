@@ -20,6 +20,9 @@ var update = flag.Bool("update", false, "write schemas/examples anew")
 // Every document of the way is valid by its schema — as made now, and as shown in
 // schemas/examples — and its signature verifies.
 func TestDocumentsAndExamplesAreValid(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	l, _ := newTestLab(t, monday, nil)
 	key, err := l.key("citizen-01")
 	if err != nil {

@@ -38,6 +38,9 @@ func requests(t *testing.T, g *mint.Generator, n int) []mint.Request {
 // Every reason that a document, a signature, a certificate or a form can be refused for at a door
 // is in a corpus that has one of everything.
 func TestEveryReasonThatACorpusCanProvoke(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	seen := map[gateway.Reason]bool{}
 	kinds := map[string]bool{}
 	for _, r := range requests(t, generator(t, 1, 0), 200) {
@@ -81,6 +84,9 @@ func TestEveryReasonThatACorpusCanProvoke(t *testing.T) {
 
 // The seed decides what is made; documents of RSA keys are the same bytes.
 func TestTheSeedDecides(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one thing after the other; the run without -short has it")
+	}
 	one, again, other := requests(t, generator(t, 7, 40), 300), requests(t, generator(t, 7, 40), 300), requests(t, generator(t, 8, 40), 300)
 	differ := 0
 	for i := range one {

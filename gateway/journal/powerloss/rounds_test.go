@@ -266,6 +266,9 @@ func reopened(t *testing.T, dir string, o order, acks []ack) []string {
 
 // Nothing acknowledged is lost with the power, whether nothing or something unsynced outlives it.
 func TestPowerLoss(t *testing.T) {
+	if testing.Short() {
+		t.Skip("other processes at work; the run without -short has it")
+	}
 	for _, o := range []order{{Store: "sqlite"}, {Store: "sqlite", Sealed: true}, {Store: "redis"}, {Store: "attachments"}, {Store: "attachments", Sealed: true}} {
 		for _, survive := range []float64{0, 0.5} {
 			store := o.Store
@@ -315,6 +318,9 @@ func TestPowerLossOfTheAcceptJournal(t *testing.T) {
 
 // The controls: a journal that syncs too little must be found out, or the rounds prove nothing.
 func TestPowerLossFindsAMissingSync(t *testing.T) {
+	if testing.Short() {
+		t.Skip("other processes at work; the run without -short has it")
+	}
 	tests := []struct {
 		name string
 		trial

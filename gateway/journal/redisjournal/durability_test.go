@@ -403,6 +403,9 @@ func TestAnAcceptJournalThatCannotBeWrittenClosesTheDoor(t *testing.T) {
 
 // #full: at 80 % of its memory nothing more is accepted, and the work on the rest goes on.
 func TestMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
 	s := newServer(t, "--maxmemory", "24mb")
 	j := mustOpen(t, redisjournal.Config{Redis: []string{s.url()}, CheckEvery: 50 * time.Millisecond})
 	ctx := t.Context()
