@@ -9,7 +9,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test test-whole test-race test-dates check crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
+.PHONY: build demo test test-whole test-race test-dates check sbom crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -60,6 +60,10 @@ check: trace
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	./.ci/vulncheck
+
+# What the shipped program is made of, by module, version and licence (CycloneDX): bin/egov-gateway.cdx.json.
+sbom: build
+	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 app -json -licenses -packages=false -std -output-version 1.6 -output $(BIN)/egov-gateway.cdx.json -main cmd/egov-gateway .
 
 # Nothing acknowledged is lost or done twice: real gateways, a portal that repeats itself, faults
 # at random instants for CRASH_TIME in all, then losses of power and the controls. The record is

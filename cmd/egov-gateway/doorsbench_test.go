@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +43,9 @@ const (
 
 // A siege is one row of the table.
 type siege struct {
-	name   string
-	attack func(ctx context.Context, b *besieged, wg *sync.WaitGroup)
+	name    string
+	attack  func(ctx context.Context, b *besieged, wg *sync.WaitGroup)
+	prepare func(b *besieged) error // before the attack, if set
 }
 
 // A besieged gateway.
@@ -52,6 +55,34 @@ type besieged struct {
 	provider string // token of taraz
 	other    string // token of portal3.kz
 	flood    []byte
+	sent     atomic.Int64 // octets of answers without end
+	endless  *httptest.Server
+}
+
+// forgetful makes the gateway begin anew, so that it knows no certificate, with responders whose answers
+// have a gigabyte.
+func (b *besieged) forgetful() error {
+	b.endless = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/ocsp-response")
+		piece := make([]byte, 64<<10)
+		for range 16384 {
+			n, err := w.Write(piece)
+			b.sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	b.stop(false)
+	if err := b.reconfigure(func(c *Config) {
+		for i := range c.Revocation {
+			c.Revocation[i].OCSP = []string{b.endless.URL}
+		}
+	}); err != nil {
+		return err
+	}
+	_, err := b.start(true)
+	return err
 }
 
 func (b *besieged) dial(from string) (net.Conn, error) {
@@ -102,15 +133,15 @@ func hold(ctx context.Context, c net.Conn) {
 
 func sieges() []siege {
 	return []siege{
-		{"alone", func(context.Context, *besieged, *sync.WaitGroup) {}},
-		{"2,000 strangers hold connections", func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
+		{name: "alone", attack: func(context.Context, *besieged, *sync.WaitGroup) {}},
+		{name: "2,000 strangers hold connections", attack: func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
 			repeat(ctx, wg, 2000, func(ctx context.Context, place int) {
 				if c, err := b.dial(fmt.Sprintf("127.3.%d.3", place%100)); err == nil {
 					hold(ctx, c)
 				}
 			})
 		}},
-		{"130 announce 15 MB", func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
+		{name: "130 announce 15 MB", attack: func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
 			repeat(ctx, wg, 130, func(ctx context.Context, place int) {
 				if c, err := b.secure(fmt.Sprintf("127.4.%d.3", place)); err == nil {
 					io.WriteString(c, announces15MB) //nolint:errcheck // its end is what counts
@@ -118,7 +149,7 @@ func sieges() []siege {
 				}
 			})
 		}},
-		{"5 HTTP/2 connections, 250 streams each", func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
+		{name: "5 HTTP/2 connections, 250 streams each", attack: func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
 			for n := range 5 {
 				tr := &http.Transport{ForceAttemptHTTP2: true, MaxConnsPerHost: 1, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 					DialContext: func(context.Context, string, string) (net.Conn, error) { return b.dial(fmt.Sprintf("127.5.0.%d", 1+n)) }}
@@ -138,7 +169,7 @@ func sieges() []siege {
 				})
 			}
 		}},
-		{"a portal uploads a byte a second, 64 times", func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
+		{name: "a portal uploads a byte a second, 64 times", attack: func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
 			repeat(ctx, wg, 64, func(ctx context.Context, _ int) {
 				c, err := b.secure("127.6.0.3")
 				if err != nil {
@@ -156,7 +187,7 @@ func sieges() []siege {
 				hold(ctx, c)
 			})
 		}},
-		{"a provider floods with 250,000 elements", func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
+		{name: "a provider floods with 250,000 elements", attack: func(ctx context.Context, b *besieged, wg *sync.WaitGroup) {
 			tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64}
 			repeat(ctx, wg, 64, func(ctx context.Context, _ int) {
 				req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.facts.Base+"/v1/providers/taraz/steps", bytes.NewReader(b.flood))
@@ -170,7 +201,8 @@ func sieges() []siege {
 				}
 			})
 		}},
-		{"alone again", func(context.Context, *besieged, *sync.WaitGroup) {}},
+		{name: "OCSP answers of a gigabyte", attack: func(context.Context, *besieged, *sync.WaitGroup) {}, prepare: (*besieged).forgetful},
+		{name: "alone again", attack: func(context.Context, *besieged, *sync.WaitGroup) {}},
 	}
 }
 
@@ -228,6 +260,8 @@ func besiege(b *besieged, s siege, docs [][]byte) (t toll) {
 	return t
 }
 
+func citizenNumber(n int) string { return fmt.Sprintf("citizen-%02d", n+1) }
+
 func BenchmarkDoors(b *testing.B) {
 	b.Setenv(runAsGateway, "1") // the besieged gateway is this program
 	pki, err := testpki.Load()
@@ -266,27 +300,44 @@ func BenchmarkDoors(b *testing.B) {
 		b.Fatal(err)
 	}
 	l := &lab{dir: dir, pki: pki, clock: &hopClock{offset: r.facts.Offset}, keys: map[string]*xmlsig.Key{}}
-	citizen, err := l.key("citizen-01")
-	if err != nil {
-		b.Fatal(err)
+	citizens := make([]*xmlsig.Key, 8)
+	for n := range citizens {
+		if citizens[n], err = l.key(citizenNumber(n)); err != nil {
+			b.Fatal(err)
+		}
 	}
-	flood, err := xmlsig.Sign([]byte(`<step xmlns="urn:egov-gateway:step:1">`+strings.Repeat("<a/>", 240_000)+`</step>`), citizen, xmlsig.SignOptions{})
+	flood, err := xmlsig.Sign([]byte(`<step xmlns="urn:egov-gateway:step:1">`+strings.Repeat("<a/>", 240_000)+`</step>`), citizens[0], xmlsig.SignOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	castle := &besieged{rig: r, address: strings.TrimPrefix(r.facts.Base, "https://"), provider: string(token), other: other, flood: flood}
+	defer func() {
+		if castle.endless != nil {
+			castle.endless.CloseClientConnections()
+			castle.endless.Close()
+		}
+	}()
 	var table strings.Builder
 	fmt.Fprintf(&table, "\n%s, %d of %d processors, an honest portal sends %d requests a second\n\n| siege | accepted | p99 | resident | |\n|---|---|---|---|---|\n",
 		time.Now().Format(time.DateOnly), runtime.GOMAXPROCS(0), runtime.NumCPU(), honestRate)
 	var alone toll
 	for i, s := range sieges() {
 		docs := make([][]byte, honestRate*int(honestTime/time.Second))
+		if s.prepare != nil {
+			if err := s.prepare(castle); err != nil {
+				b.Fatal(err)
+			}
+		}
 		for n := range docs {
-			if docs[n], err = l.draft("citizen-01", taraz).Sign(citizen); err != nil {
+			one := n % len(citizens)
+			if docs[n], err = l.draft(citizenNumber(one), taraz).Sign(citizens[one]); err != nil {
 				b.Fatal(err)
 			}
 		}
 		t := besiege(castle, s, docs)
+		if s.prepare != nil && castle.sent.Load() == 0 {
+			b.Error("no responder was asked")
+		}
 		if i == 0 {
 			alone = t
 		}
