@@ -64,11 +64,12 @@ func (n IIN) BirthDate() (time.Time, bool) {
 	return t, err == nil
 }
 
-// Adult reports whether the person is eighteen at the instant at; somebody whose birth date
-// is not known counts as an adult.
-func (n IIN) Adult(at time.Time) bool {
+// Adult reports whether the person is eighteen at the instant at: from the first moment of the birthday in
+// zone, where the person lives. Somebody whose birth date is not known counts as an adult.
+func (n IIN) Adult(at time.Time, zone *time.Location) bool {
 	born, ok := n.BirthDate()
-	return !ok || !born.AddDate(18, 0, 0).After(at)
+	y, m, d := born.Date()
+	return !ok || !time.Date(y+18, m, d, 0, 0, 0, 0, zone).After(at)
 }
 
 // IsZero reports whether n was never parsed.

@@ -252,7 +252,7 @@ func (f *Flow) enrich(ctx context.Context, w *work) error {
 	}
 	var missing []enrich.Question
 	for _, rule := range w.pass.Records {
-		for _, q := range persons(req, rule.Of) {
+		for _, q := range persons(req, rule.Of, f.c.Forms.Calendar().Zone()) {
 			if slices.Contains(w.dossier.Consent, rule.Kind) && !w.has(rule.Kind, q.Person, rule.Need) {
 				q.Kind = rule.Kind
 				missing = append(missing, q)
@@ -319,14 +319,14 @@ func factBody(person string, k gateway.RecordKind) string {
 }
 
 // persons are those whose record a rule asks for: the applicant, and, if it says so, every
-// adult member of the family that the form names.
-func persons(req *gateway.Request, of string) []enrich.Question {
+// adult member of the family that the form names. Birthdays begin at midnight in zone.
+func persons(req *gateway.Request, of string, zone *time.Location) []enrich.Question {
 	all := []enrich.Question{{Person: "applicant", Subject: req.Applicant}}
 	if of != passport.OfAdults {
 		return all
 	}
 	for i, m := range req.Family {
-		if m.Consent && m.IIN.Adult(req.CreatedAt) {
+		if m.Consent && m.IIN.Adult(req.CreatedAt, zone) {
 			all = append(all, enrich.Question{Person: "member-" + strconv.Itoa(i+1), Subject: m.IIN})
 		}
 	}

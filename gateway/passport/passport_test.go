@@ -207,6 +207,11 @@ func TestFormCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := func(from, to string) string { return strings.Replace(doc, from, to, 1) }
+	// birthday is a form made at an instant, with a member who is eighteen on 24 November 2026.
+	birthday := func(at string) string {
+		s := cut("<member><iin>"+checkDigitIIN(t, "15123160000"), "<member><iin>"+checkDigitIIN(t, "08112450000"))
+		return strings.Replace(s, "2026-11-23T10:00:00+05:00</createdAt>", at+"</createdAt>", 1)
+	}
 	tests := []struct {
 		name, doc string
 		want      []string // path rule
@@ -223,6 +228,9 @@ func TestFormCheck(t *testing.T) {
 		{"a wrong check digit in the second place", cut("<member><iin>15123160000", "<member><iin>15123160010"), []string{"family/member/iin iin"}},
 		{"the applicant as an own family member", cut("<member><iin>"+checkDigitIIN(t, "15123160000"), "<member><iin>"+checkDigitIIN(t, "85010110001")), []string{"family/member/iin repeated", "family/member/consent consent"}},
 		{"an adult member without consent", cut("<member><iin>"+checkDigitIIN(t, "15123160000"), "<member><iin>"+checkDigitIIN(t, "90051510002")), []string{"family/member/consent consent"}},
+		{"a member in the last second of the last day before the eighteenth birthday", birthday("2026-11-23T23:59:59+05:00"), nil},
+		{"a member in the first second of the eighteenth birthday", birthday("2026-11-24T00:00:00+05:00"), []string{"family/member/consent consent"}},
+		{"the same second, written in another zone", birthday("2026-11-23T19:00:00Z"), []string{"family/member/consent consent"}},
 		{"a dwelling in another district than the provider", cut("<housing><territory>591010000", "<housing><territory>593620100"), []string{"housing/territory territory"}},
 		{"a consent given after the request was made", cut("<givenAt>2026-11-23", "<givenAt>2026-11-24"), []string{"consent/givenAt order"}},
 		{"an IBAN with wrong check digits", cut("KZ86", "KZ87"), []string{"bankAccount/iban iban"}},

@@ -148,7 +148,7 @@ func (r *FormRule) check(c *checker, root xmlsig.Element) {
 			text, _ := Field(f.element, "iin")
 			iin, err := gateway.ParseIIN(strings.TrimSpace(text))
 			consent, _ := Field(f.element, "consent")
-			if consent = strings.TrimSpace(consent); err == nil && ok && iin.Adult(at) && consent != "true" && consent != "1" {
+			if consent = strings.TrimSpace(consent); err == nil && ok && iin.Adult(at, c.zone) && consent != "true" && consent != "1" {
 				c.fault(f.element, f.path+"/consent", RuleConsent, "an adult member of the family must consent")
 			}
 		}
