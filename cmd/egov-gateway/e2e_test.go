@@ -498,6 +498,13 @@ func TestR9AttachedCopies(t *testing.T) {
 			return d
 		}, gateway.AttachmentDigest, 422},
 		{"a program that calls itself a PDF", func(d *harness.Draft) { d.Documents[0].Data = []byte("MZ this is no PDF") }, nil, gateway.AttachmentType, 422},
+		{"a PDF behind a byte order mark", func(d *harness.Draft) { d.Documents[0].Data = append([]byte("\ufeff"), d.Documents[0].Data...) }, nil, "", 202},
+		{"a PDF behind a scanner's line", func(d *harness.Draft) { d.Documents[0].Data = append([]byte("\x00scan\r\n"), d.Documents[0].Data...) }, nil, "", 202},
+		{"a PDF behind more than a kilobyte", func(d *harness.Draft) {
+			d.Documents[0].Data = append(make([]byte, 1024), d.Documents[0].Data...)
+		}, nil, gateway.AttachmentType, 422},
+		{"a program with a PDF inside", func(d *harness.Draft) { d.Documents[0].Data = append([]byte("MZ\x90"), d.Documents[0].Data...) }, nil, gateway.AttachmentType, 422},
+		{"a page with a PDF inside", func(d *harness.Draft) { d.Documents[0].Data = append([]byte("<svg>"), d.Documents[0].Data...) }, nil, gateway.AttachmentType, 422},
 		{"a picture signed as a PDF", func(d *harness.Draft) { d.Documents[0].Data = []byte("\x89PNG\r\n\x1a\n0000") }, nil, gateway.AttachmentType, 422},
 		{"a required copy is not in the signed list", func(d *harness.Draft) { d.Documents = d.Documents[1:] }, nil, gateway.AttachmentRequired, 422},
 		{"a rented dwelling without the rent bill", func(d *harness.Draft) { d.Tenure = "rented-public" }, nil, gateway.AttachmentRequired, 422},

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -48,7 +49,7 @@ func (a *decision) checkDocuments() error {
 		case int64(len(f.Data)) != x.Size:
 			return gateway.Errorf(gateway.AttachmentSize, "attachment %d has %d bytes, signed were %d", i+1, len(f.Data), x.Size)
 		}
-		found, _, _ := strings.Cut(http.DetectContentType(f.Data), ";")
+		found := contentType(f.Data)
 		if found != x.MediaType || !slices.Contains(acceptedTypes, found) {
 			return gateway.Errorf(gateway.AttachmentType, "attachment %d is %s by its content, signed was %s", i+1, found, x.MediaType)
 		}
@@ -60,6 +61,28 @@ func (a *decision) checkDocuments() error {
 		}
 	}
 	return nil
+}
+
+// pdfHeader may stand anywhere in so many first bytes (ISO 32000-1, annex H, note 13): scanners and mail
+// programs write a byte order mark or lines of their own before it.
+const pdfHeader = 1024
+
+// contentType is the media type that the bytes themselves show. Programs and pages are none that is taken,
+// whatever they carry inside.
+func contentType(b []byte) string {
+	found, _, _ := strings.Cut(http.DetectContentType(b), ";")
+	if found != "text/plain" && found != "application/octet-stream" {
+		return found
+	}
+	for _, program := range []string{"MZ", "\x7fELF", "#!", "<"} {
+		if bytes.HasPrefix(b, []byte(program)) {
+			return found
+		}
+	}
+	if bytes.Contains(b[:min(len(b), pdfHeader)], []byte("%PDF-")) {
+		return "application/pdf"
+	}
+	return found
 }
 
 func sum(b []byte) string {
