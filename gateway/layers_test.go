@@ -29,8 +29,10 @@ gateway/identity: gateway gateway/trust
 gateway/revocation: gateway gateway/trust
 gateway/revocation/redisevidence:
 gateway/verification: gateway gateway/trust gateway/xmlsig gateway/identity gateway/revocation
-gateway/passport: gateway gateway/xmlsig
-gateway/message: gateway
+# YAML that people write.
+gateway/plainyaml:
+gateway/passport: gateway gateway/plainyaml gateway/xmlsig
+gateway/message: gateway gateway/plainyaml
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
 gateway/tracing: gateway

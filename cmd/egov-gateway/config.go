@@ -16,9 +16,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"egov-gateway/gateway/intake"
+
+	"egov-gateway/gateway/plainyaml"
 )
 
 // Config is the one configuration file of `serve`. Paths are relative to the file. Secrets
@@ -249,7 +249,7 @@ type Duration time.Duration
 // UnmarshalYAML reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalYAML(b []byte) error {
 	var s string
-	if err := yaml.Unmarshal(b, &s); err != nil {
+	if err := plainyaml.Unmarshal(b, &s); err != nil {
 		return err
 	}
 	v, err := time.ParseDuration(s)
@@ -279,7 +279,7 @@ func parseConfig(file string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c := &Config{dir: filepath.Dir(file), file: file, seen: new(digests)}
-	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
+	if err := plainyaml.Unmarshal(data, c); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return c, nil

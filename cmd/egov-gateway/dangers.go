@@ -21,8 +21,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
+	"egov-gateway/gateway/plainyaml"
 	"egov-gateway/gateway/trust"
 )
 
@@ -53,7 +53,7 @@ type examination struct {
 func (c *Config) examine(now time.Time) []danger {
 	x := &examination{c: c, now: now, wall: time.Now()}
 	if source, err := os.ReadFile(c.file); err == nil {
-		x.tree, _ = parser.ParseBytes(source, 0) // it was parsed before
+		x.tree, _ = plainyaml.Parse(source) // it was parsed before
 	}
 	for _, rule := range rules() {
 		rule(x)

@@ -13,12 +13,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/message"
+	"egov-gateway/gateway/plainyaml"
 	"egov-gateway/schemas"
 )
 
@@ -78,7 +77,7 @@ func (l *lab) servePortal() (string, error) {
 	p := &demoPortal{l: l, open: map[string]string{}, pages: map[gateway.Language]*template.Template{}}
 	raw, err := portalFiles.ReadFile("portal/texts.yaml")
 	if err == nil {
-		err = yaml.UnmarshalWithOptions(raw, &p.words, yaml.Strict())
+		err = plainyaml.Unmarshal(raw, &p.words)
 	}
 	if err != nil {
 		return "", err

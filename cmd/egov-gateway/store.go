@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
+	"egov-gateway/gateway/plainyaml"
 	"egov-gateway/gateway/sealing"
 )
 
@@ -47,7 +47,7 @@ type Addresses []string
 // UnmarshalYAML reads a text or a list of texts.
 func (a *Addresses) UnmarshalYAML(b []byte) error {
 	var one string
-	if err := yaml.Unmarshal(b, &one); err == nil {
+	if err := plainyaml.Unmarshal(b, &one); err == nil {
 		*a = nil
 		if one != "" {
 			*a = Addresses{one}
@@ -55,7 +55,7 @@ func (a *Addresses) UnmarshalYAML(b []byte) error {
 		return nil
 	}
 	var all []string
-	if err := yaml.Unmarshal(b, &all); err != nil {
+	if err := plainyaml.Unmarshal(b, &all); err != nil {
 		return errors.New("an address or a list of addresses is expected")
 	}
 	*a = all

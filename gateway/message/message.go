@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/plainyaml"
 )
 
 // A Catalogue is immutable and safe for concurrent use.
@@ -32,7 +32,7 @@ func Load(fsys fs.FS, zone *time.Location) (*Catalogue, error) {
 			return nil, fmt.Errorf("message: %w", err)
 		}
 		texts := map[string]string{}
-		if err := yaml.UnmarshalWithOptions(data, &texts, yaml.Strict()); err != nil {
+		if err := plainyaml.Unmarshal(data, &texts); err != nil {
 			return nil, fmt.Errorf("message: %s: %w", file, err)
 		}
 		c.texts[l] = texts

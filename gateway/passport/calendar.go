@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"egov-gateway/gateway/plainyaml"
 )
 
 // A Calendar knows the working days and hours of Kazakhstan (R11). It is immutable and safe
@@ -83,7 +83,7 @@ func NewCalendar(data []byte) (*Calendar, error) {
 	}
 	c := &Calendar{zone: zone, off: map[int]map[date]bool{}, work: map[date]bool{}}
 	var years map[int]yearData
-	if err := yaml.UnmarshalWithOptions(data, &years, yaml.Strict()); err != nil {
+	if err := plainyaml.Unmarshal(data, &years); err != nil {
 		return nil, fmt.Errorf("calendar: %w", err)
 	}
 	if len(years) == 0 {

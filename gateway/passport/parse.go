@@ -13,9 +13,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/plainyaml"
 )
 
 // A Located is one thing wrong with a passport, and where.
@@ -69,11 +69,11 @@ type reading struct {
 func Parse(fsys fs.FS, name string, data []byte, cal *Calendar) (*Passport, Faults) {
 	r := &reading{name: name, p: &Passport{calendar: cal}}
 	var err error
-	if r.file, err = parser.ParseBytes(data, 0); err != nil {
+	if r.file, err = plainyaml.Parse(data); err != nil {
 		r.yaml(err)
 		return nil, r.faults
 	}
-	if err := yaml.UnmarshalWithOptions(data, r.p, yaml.Strict()); err != nil {
+	if err := plainyaml.Decode(r.file, r.p); err != nil {
 		r.yaml(err)
 		return nil, r.faults
 	}

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/plainyaml"
 )
 
 // A Passport is one version of one service in one region. It is immutable and safe for
@@ -85,7 +84,7 @@ type Date struct {
 // UnmarshalYAML reads a date.
 func (d *Date) UnmarshalYAML(b []byte) error {
 	var s string
-	err := yaml.Unmarshal(b, &s)
+	err := plainyaml.Unmarshal(b, &s)
 	if err == nil {
 		d.Time, err = time.Parse(time.DateOnly, s)
 	}
@@ -105,7 +104,7 @@ type Duration time.Duration
 // UnmarshalYAML reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalYAML(b []byte) error {
 	var s string
-	if err := yaml.Unmarshal(b, &s); err != nil {
+	if err := plainyaml.Unmarshal(b, &s); err != nil {
 		return nil
 	}
 	v, _ := time.ParseDuration(s)
