@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 )
 
 // kit makes a conformance kit.
@@ -141,9 +141,7 @@ func TestAnotherVerifierIsScored(t *testing.T) {
 // The adapter for xmlsec1 accepts every good RSA document of the kit's kind and finds changed ones.
 func TestTheXmlsec1Adapter(t *testing.T) {
 	for program, debian := range map[string]string{"xmlsec1": "xmlsec1", "openssl": "openssl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, debian)
-		}
+		tool.Path(t, program, debian)
 	}
 	dir := t.TempDir()
 	adapter := filepath.Join(dir, "xmlsec1.sh")
