@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Bounds of a header of the PROXY protocol (haproxy.org, doc/proxy-protocol.txt).
@@ -31,7 +32,10 @@ var errProxyHeader = errors.New("no header of the PROXY protocol as it must be")
 func readProxyHeader(r io.Reader) (client netip.AddrPort, err error) {
 	buf := make([]byte, maxProxyV2)
 	head := buf[:len(signatureV2)]
-	if _, err := io.ReadFull(r, head); err != nil {
+	if n, err := io.ReadFull(r, head); err != nil {
+		if n == 0 && errors.Is(err, syscall.ECONNRESET) { // a balancer may end so what it only looked at
+			err = io.EOF
+		}
 		return client, err
 	}
 	switch {
