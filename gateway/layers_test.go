@@ -56,14 +56,16 @@ gateway/channel: gateway gateway/admission gateway/dispatch gateway/flow gateway
 # Modes of files.
 gateway/private:
 gateway/browser: gateway gateway/message
-gateway/cabinet: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
-gateway/console: gateway gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/cabinet: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/console: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver: gateway/admission
 gateway/synthetic: gateway gateway/cabinet gateway/trust gateway/verification gateway/xmlsig
 gateway/monitoring:
 gateway/harness: gateway/xmlsig
+# What a test does where something is missing.
+gateway/harness/tool:
 # Programs of others, for tests.
 gateway/harness/peer:
 # The format of a collection of signed documents; for the commands, never for the service.

@@ -246,6 +246,9 @@ const (
 	// CitizenLimit: as many requests of the citizen for this service were accepted as may be within the passport's
 	// time; the answer says when the next one will be.
 	CitizenLimit Reason = "door.citizen_limit"
+	// GuessLimit: too many wrong credentials came from the caller's address; this one was not looked at. The answer
+	// says from when on one will be.
+	GuessLimit Reason = "door.guess_limit"
 )
 
 // What happens to accepted work (packages enrich, dispatch, pipeline, journal).
@@ -331,6 +334,7 @@ var classes = map[Reason]Class{
 	OperatorUnauthenticated: Permanent, OperatorForbidden: Permanent, FormForged: Permanent, BodyEmpty: Permanent, BodyTooLarge: Permanent, BodyTruncated: Permanent,
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
 	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry, CitizenLimit: Permanent,
+	GuessLimit:       Permanent,
 	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,

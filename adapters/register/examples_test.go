@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/shep"
 )
 
@@ -22,12 +23,7 @@ var update = flag.Bool("update", false, "write schemas/examples/registers anew")
 // The examples are what the adapters ask and the simulated registers answer, with the ids that
 // change every time made the same.
 func TestExamplesAreWhatTravels(t *testing.T) {
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("xmllint is missing: install libxml2-utils")
-		}
-		t.Skip("xmllint is missing: install libxml2-utils")
-	}
+	tool.Path(t, "xmllint", "libxml2-utils")
 	s := newStage(t, 0)
 	ids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	for _, kind := range gateway.RecordKinds {

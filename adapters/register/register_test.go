@@ -23,6 +23,7 @@ import (
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/enrich"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/upstream"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -121,12 +122,7 @@ func TestSourcesCoverEveryRecordOnce(t *testing.T) { // R8
 }
 
 func TestRecordsOfEveryKindOfPerson(t *testing.T) { // R8
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("xmllint is missing: install libxml2-utils")
-		}
-		t.Skip("xmllint is missing: install libxml2-utils")
-	}
+	tool.Path(t, "xmllint", "libxml2-utils")
 	s := newStage(t, 5*time.Second)
 	found, none := gateway.FactFound, gateway.FactNoData
 	tests := []struct {

@@ -12,6 +12,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	testpki "egov-gateway/certs-testdata"
+	"egov-gateway/gateway/harness/tool"
 )
 
 func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
@@ -35,7 +36,7 @@ func (s *stage) get(path string) []byte {
 }
 
 func TestOpenSSLReadsTheResponder(t *testing.T) {
-	need(t, "openssl", "openssl")
+	tool.Path(t, "openssl", "openssl")
 	s := newStage(t, nil)
 	s.hop(time.Now()) // openssl judges the answer by the machine's clock
 	dir := t.TempDir()
@@ -105,7 +106,7 @@ func TestOpenSSLReadsTheResponder(t *testing.T) {
 }
 
 func TestOpenSSLReadsTheCRLs(t *testing.T) {
-	need(t, "openssl", "openssl")
+	tool.Path(t, "openssl", "openssl")
 	s := newStage(t, nil)
 	dir := t.TempDir()
 	issuing := file(t, dir, "issuing.pem", s.pki.Must("issuing").CertificatePEM)

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"egov-gateway/adapters/statesim/testworld"
 	testpki "egov-gateway/certs-testdata"
 	"egov-gateway/gateway/harness/peer"
+	"egov-gateway/gateway/harness/tool"
 
 	"github.com/beevik/etree"
 )
@@ -199,16 +199,6 @@ func (s *stage) deliver(body []byte) int {
 	return s.put(reqID, "petropavl", "test-token-petropavl", reqID, body)
 }
 
-func need(t *testing.T, tool, pkg string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing: install %s", tool, pkg)
-		}
-		t.Skipf("%s is missing: install %s", tool, pkg)
-	}
-}
-
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	out, err := peer.Command(t.Context(), time.Now(), name, args...).CombinedOutput()
@@ -273,8 +263,8 @@ func TestDeliveryIsTakenOnce(t *testing.T) {
 }
 
 func TestProviderReportsItsStepsAndSignsItsResult(t *testing.T) { // R7, R12, R17
-	need(t, "xmllint", "libxml2-utils")
-	need(t, "xmlsec1", "xmlsec1")
+	tool.Path(t, "xmllint", "libxml2-utils")
+	tool.Path(t, "xmlsec1", "xmlsec1")
 	s := newStage(t, nil)
 	if got := s.deliver(s.parcel(reqID, s.pki.Must("citizen-01"), nil, nil)); got != 201 {
 		t.Fatalf("status %d", got)
@@ -426,7 +416,7 @@ func TestFaultyResults(t *testing.T) {
 		{statesim.Twice, 2, "provider-sko-head", true},
 		{statesim.Contradiction, 2, "provider-sko-head", true},
 	}
-	need(t, "xmlsec1", "xmlsec1")
+	tool.Path(t, "xmlsec1", "xmlsec1")
 	for _, tt := range tests {
 		t.Run(string(tt.fault)+" fault", func(t *testing.T) {
 			s := newStage(t, nil)

@@ -16,6 +16,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway/harness"
+	"egov-gateway/gateway/harness/tool"
 )
 
 // A watcher is a real Prometheus that scrapes labs every second under the shipped rules, whose
@@ -32,9 +33,7 @@ func quick(rules string) string {
 
 func startPrometheus(t *testing.T, targets map[string]string) *watcher {
 	t.Helper()
-	if _, err := exec.LookPath("prometheus"); err != nil {
-		missing(t, "prometheus")
-	}
+	tool.Path(t, "prometheus", "prometheus")
 	dir := t.TempDir()
 	var c strings.Builder
 	c.WriteString("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [alerts.yaml, records.yaml]\nscrape_configs:\n")
@@ -143,9 +142,7 @@ func TestAlertsFireAndClear(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a Prometheus and four gateways; left out with -short")
 	}
-	if _, err := exec.LookPath("prometheus"); err != nil {
-		missing(t, "prometheus")
-	}
+	tool.Path(t, "prometheus", "prometheus")
 	evidence := newAlertLab(t, func(l *lab) {
 		if err := l.withSynthetic(time.Second); err != nil {
 			t.Fatal(err)

@@ -177,6 +177,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"a lease that no step can keep", "  lease: 0s", "  lease: 10ms", nil, []string{"pipeline.lease", "1s"}},
 		{"fewer workers than none", "workers: 0", "workers: -1", nil, []string{"pipeline.workers"}},
 		{"a balancer that is no network", "balancers: []", "balancers: [10.0.0.1]", nil, []string{"10.0.0.1"}},
+		{"a PROXY header that nobody sends", "proxy_protocol: false", "proxy_protocol: true", nil, []string{"proxy_protocol", "balancers"}},
 		{"a balancer that is everybody", "balancers: []", "balancers: [0.0.0.0/0]", nil, []string{"balancers[0]", "0.0.0.0/0"}},
 		{"a shard that no passport has", "shards: []", "shards: [zhambil]", nil, []string{"shards[0]", "zhambil"}},
 		{"a journal in Redis without a shared place for documents", "journal:\n  redis: []", "journal:\n  redis: [redis://127.0.0.1:1]", nil, []string{"attachments", "share"}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"egov-gateway/gateway/harness/tool"
 )
 
 // A browser is a real one, headless, with a profile of its own.
@@ -29,16 +30,10 @@ func newBrowser(t *testing.T) *browser {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: the browser tests take half a minute; they run without")
 	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		missing(t, "chromium")
-	}
+	path := tool.Path(t, "chromium", "chromium")
 	axe, err := os.ReadFile(axeFile)
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("axe-core is missing: run .ci/deps")
-		}
-		t.Skip("axe-core is missing: run .ci/deps (npm, from the package npm)")
+		tool.Missing(t, "axe-core is missing: run .ci/deps (npm, from the package npm)")
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1360, 900)}
 	for _, flag := range []string{"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {

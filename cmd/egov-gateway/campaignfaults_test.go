@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egov-gateway/adapters/statesim"
+	"egov-gateway/gateway/harness/tool"
 )
 
 // A fault does one thing wrong, for a while, and makes it good again. It returns what it did.
@@ -267,12 +268,7 @@ type redisServer struct {
 
 func newRedisServer(t testing.TB, dir, appendfsync string) *redisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed (package redis-server)")
-		}
-		t.Skip("redis-server is not installed (package redis-server)")
-	}
+	tool.Path(t, "redis-server", "redis-server")
 	address, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)

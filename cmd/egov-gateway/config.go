@@ -33,6 +33,9 @@ type Config struct {
 	// Balancers are networks like 10.0.0.0/24 whose word about a client's address counts (Forwarded,
 	// X-Forwarded-For); none means that every caller is the client.
 	Balancers []netip.Prefix `yaml:"balancers"`
+	// ProxyProtocol says that the balancers pass connections to Listen on as they are, each with a header of
+	// the PROXY protocol (version 1 or 2) before it; then no other word of theirs counts.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
 	// Data is the directory of the journal; one process at a time.
 	Data string `yaml:"data"`
 	// Journal moves the journal into Redis, for several gateways.
@@ -87,6 +90,8 @@ type Config struct {
 	// tokenNow judges the age of citizens' tokens where the gateway's own clock is moved by hand:
 	// in demonstrations. nil means the gateway's.
 	tokenNow func() time.Time
+	// guessNow measures how long guesses wait, in tests; nil means time.Now.
+	guessNow func() time.Time
 	level    *slog.LevelVar // of the log; nil when somebody else's
 	// taken is told of every submission, while the gateway records.
 	taken func(intake.Submission, error)
@@ -131,7 +136,7 @@ type Portal struct {
 	// answered 429; 0 leaves it its share of half the room, and the other half with all.
 	Concurrent int `yaml:"concurrent"`
 	// Addresses are the networks it calls from: connections from there have a part that no stranger
-	// takes. They prove nothing.
+	// takes, and its own token is looked at whoever guesses from there. They prove nothing.
 	Addresses []netip.Prefix `yaml:"addresses"`
 }
 
@@ -302,6 +307,12 @@ func (c *Config) check() error {
 		if p.Bits() <= 0 {
 			errs = append(errs, fmt.Errorf("balancers[%d]: %s is no network like 10.0.0.0/24", i, p))
 		}
+	}
+	if c.ProxyProtocol && len(c.Balancers) == 0 {
+		errs = append(errs, errors.New("proxy_protocol: balancers must name who sends its header"))
+	}
+	if c.Console != nil && c.Console.ProxyProtocol && (len(c.Balancers) == 0 || c.Console.Listen == "") {
+		errs = append(errs, errors.New("console.proxy_protocol: console.listen, and balancers that send its header, are needed"))
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log)); c.Log != "" && err != nil {
 		errs = append(errs, fmt.Errorf("log: %q is not debug, info, warn or error", c.Log))

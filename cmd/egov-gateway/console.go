@@ -31,6 +31,8 @@ import (
 type Console struct {
 	// Listen is an address of its own; "" serves it at Admin, without TLS.
 	Listen string `yaml:"listen"`
+	// ProxyProtocol says that the balancers pass connections to Listen on as they are, as at the doors.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
 	// BaseURL is how operators' browsers reach it.
 	BaseURL string `yaml:"base_url"`
 	// TLS of Listen; with ClientCA operators show client certificates.
@@ -147,7 +149,7 @@ func (b *builder) console(p *livePlan, queues []string, kick func()) (*console.C
 		b.watch.serves(p.ID, where)
 	}
 	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues,
-		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused,
+		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused, Guesses: b.house.Guesses(),
 		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
 		Redrive: func(ctx context.Context, id gateway.RequestID, version int64) error {
 			_, _, err := b.store.Signal(ctx, id, redriveOf(version, b.now()))
@@ -168,7 +170,7 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	mux := http.NewServeMux()
 	con.Register(mux)
 	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux), TLS: liveTLS(&b.parts.consoleTLS),
-		Log: b.log, Trusted: b.c.Balancers, Connections: small(), Draining: con.Close})
+		Log: b.log, Trusted: b.c.Balancers, ProxyProtocol: k.ProxyProtocol, Connections: small(), Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one

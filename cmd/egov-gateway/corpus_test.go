@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 )
 
 // kit makes a conformance kit.
@@ -150,9 +150,7 @@ func TestTheXmlsec1Adapter(t *testing.T) {
 		t.Skip("one thing after the other; the run without -short has it")
 	}
 	for program, debian := range map[string]string{"xmlsec1": "xmlsec1", "openssl": "openssl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, debian)
-		}
+		tool.Path(t, program, debian)
 	}
 	dir := t.TempDir()
 	adapter := filepath.Join(dir, "xmlsec1.sh")

@@ -22,6 +22,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/plainyaml"
 	"egov-gateway/gateway/trust"
 )
@@ -32,9 +33,19 @@ type danger struct {
 	file    string
 	line    int // of the file, from 1; 0 when it is not known
 	setting string
-	refused bool
+	weight  weight
 	text    string // a sentence that says what to do
 }
+
+// A weight says whom a danger keeps from starting.
+type weight int
+
+const (
+	// tolerated dangers come with time alone: a service that ran must start again, strict or not.
+	tolerated weight = iota
+	warned           // refused with --strict
+	refused          // by everybody
+)
 
 func (d danger) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s", d.file, d.line, d.setting, d.text)
@@ -46,12 +57,14 @@ type examination struct {
 	now   time.Time // by which certificates are judged
 	wall  time.Time // by which browsers and portals judge those of the listeners
 	found []danger
-	tree  *ast.File // nil when the file is gone
+	// machine gives the anchors of this machine.
+	machine func() (*x509.CertPool, error)
+	tree    *ast.File // nil when the file is gone
 }
 
 // examine finds all dangers, in the order of the file.
 func (c *Config) examine(now time.Time) []danger {
-	x := &examination{c: c, now: now, wall: time.Now()}
+	x := &examination{c: c, now: now, wall: time.Now(), machine: x509.SystemCertPool}
 	if source, err := os.ReadFile(c.file); err == nil {
 		x.tree, _ = plainyaml.Parse(source) // it was parsed before
 	}
@@ -62,11 +75,11 @@ func (c *Config) examine(now time.Time) []danger {
 	return x.found
 }
 
-// refusals joins what is refused: all of it, or with strict the warnings too.
+// refusals joins what is refused: what never can be meant, or with strict what is warned of too.
 func refusals(all []danger, strict bool) error {
 	var errs []error
 	for _, d := range all {
-		if d.refused || strict {
+		if d.weight == refused || d.weight == warned && strict {
 			errs = append(errs, errors.New(d.String()))
 		}
 	}
@@ -75,14 +88,21 @@ func refusals(all []danger, strict bool) error {
 
 // warnings are those that are not refused.
 func warnings(all []danger) []danger {
-	return slices.DeleteFunc(slices.Clone(all), func(d danger) bool { return d.refused })
+	return slices.DeleteFunc(slices.Clone(all), func(d danger) bool { return d.weight == refused })
 }
 
-func (x *examination) refuse(setting, format string, args ...any) { x.say(setting, true, format, args) }
-func (x *examination) warn(setting, format string, args ...any)   { x.say(setting, false, format, args) }
+func (x *examination) refuse(setting, format string, args ...any) {
+	x.say(setting, refused, format, args)
+}
 
-func (x *examination) say(setting string, refused bool, format string, args []any) {
-	x.found = append(x.found, danger{filepath.Base(x.c.file), x.line(setting), setting, refused, fmt.Sprintf(format, args...)})
+func (x *examination) warn(setting, format string, args ...any) { x.say(setting, warned, format, args) }
+
+func (x *examination) tolerate(setting, format string, args ...any) {
+	x.say(setting, tolerated, format, args)
+}
+
+func (x *examination) say(setting string, w weight, format string, args []any) {
+	x.found = append(x.found, danger{filepath.Base(x.c.file), x.line(setting), setting, w, fmt.Sprintf(format, args...)})
 }
 
 // line is where a setting stands; of one that was left out, where the settings above it do.
@@ -117,8 +137,8 @@ func firstLine(node ast.Node) int {
 
 // rules are all dangers that are known.
 func rules() []func(*examination) {
-	return []func(*examination){listeners, addresses, numbers, secretsAndModes, doubledSecrets, webCertificates, anchors, redisServers,
-		laboratory}
+	return []func(*examination){listeners, addresses, numbers, secretsAndModes, doubledSecrets, webCertificates, anchors, machineAnchors,
+		clearJournal, calendarEnd, redisServers, laboratory}
 }
 
 // A value is a setting with its value.
@@ -447,6 +467,35 @@ func anchors(x *examination) {
 		}
 		if a.Test {
 			x.warn(fmt.Sprintf("trust[%d].test", i), "check digits of IINs are not looked at under this root; take it out of production")
+		}
+	}
+}
+
+// machineAnchors are what calls by https stand on, but for those with anchors of their own.
+func machineAnchors(x *examination) {
+	needed := x.c.unanchored()
+	if err := x.c.checkAnchors(x.machine); err != nil {
+		x.warn(needed[0], "%v", err)
+	}
+}
+
+// clearJournal lies where whoever gets the disk, or a copy of it, reads it.
+func clearJournal(x *examination) {
+	if x.c.DataKey == "" {
+		x.warn("data_key", "documents, records and attached copies lie on the disk in clear; make a key: openssl rand -hex 32")
+	}
+}
+
+// calendarEnd is told of and stops nobody: terms without data are computed by the law alone, and a service
+// that is started again in January must not stay away because nobody has brought the new year's data.
+func calendarEnd(x *examination) {
+	contracts, err := schemasFrom(x.c.path(x.c.Schemas))
+	if err != nil {
+		return // told by who reads them
+	}
+	if calendar, err := passport.LoadCalendar(contracts); err == nil {
+		if notice := calendar.Notice(x.now); notice != "" {
+			x.tolerate("schemas", "%s", notice)
 		}
 	}
 }

@@ -72,12 +72,9 @@ func (c *Config) checkDataKeys() error {
 	return nil
 }
 
-// inClear tells what lies on the disks unencrypted; "" when nothing does.
+// inClear tells what a data key leaves unencrypted; "" when nothing. That there is none is a danger.
 func (c *Config) inClear() string {
-	switch {
-	case c.DataKey == "":
-		return "data_key is not set: documents, records and attached copies lie on the disk in clear"
-	case len(c.Journal.Redis) > 0:
+	if c.DataKey != "" && len(c.Journal.Redis) > 0 {
 		return "data_key seals the attached copies only: what Redis, its archive and the accept journal keep lies there in clear"
 	}
 	return ""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -61,12 +62,13 @@ func (b *builder) guard(c admission.DoorConfig, pages http.Handler) http.Handler
 type doorsCollector struct {
 	places, placesLimit, bytes, bytesLimit *prometheus.Desc
 	open, openLimit, refused, evicted      *prometheus.Desc
-	waiting, quarantine                    *prometheus.Desc
+	waiting, quarantine, guessers          *prometheus.Desc
 
 	mu          sync.Mutex // guards all below
 	doors       []func() admission.Report
 	servers     map[string]func() httpserver.ConnectionReport
 	turns       func() int
+	guessing    func() int
 	quarantined func() map[string]int64
 }
 
@@ -86,7 +88,9 @@ func newDoorsCollector() *doorsCollector {
 		evicted:    desc("connections_evicted_total", "Idle connections that made way for new ones.", "server"),
 		waiting:    desc("turns_waiting", "Computations at the doors that wait for a processor."),
 		quarantine: desc("quarantine_used_bytes", "Refused documents of a provider that were kept within a day.", "provider"),
-		servers:    map[string]func() httpserver.ConnectionReport{},
+		guessers: desc("guessing_addresses",
+			fmt.Sprintf("Addresses from which wrong credentials came lately; at most %d are remembered.", admission.MaxGuessers)),
+		servers: map[string]func() httpserver.ConnectionReport{},
 	}
 }
 
@@ -108,6 +112,12 @@ func (c *doorsCollector) setTurns(waiting func() int) {
 	c.turns = waiting
 }
 
+func (c *doorsCollector) setGuessers(n func() int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.guessing = n
+}
+
 func (c *doorsCollector) setQuarantine(kept func() map[string]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +137,7 @@ func (c *doorsCollector) connections(server string) string {
 // Describe implements prometheus.Collector.
 func (c *doorsCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.places, c.placesLimit, c.bytes, c.bytesLimit, c.open, c.openLimit, c.refused, c.evicted,
-		c.waiting, c.quarantine} {
+		c.waiting, c.quarantine, c.guessers} {
 		ch <- d
 	}
 }
@@ -163,10 +173,14 @@ func (c *doorsCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.openLimit, int64(r.Limit), name)
 		counter(c.refused, r.RefusedTotal, name, "total")
 		counter(c.refused, r.RefusedAddress, name, "address")
+		counter(c.refused, r.RefusedHeader, name, "header")
 		counter(c.evicted, r.Evicted, name)
 	}
 	if c.turns != nil {
 		gauge(c.waiting, int64(c.turns()))
+	}
+	if c.guessing != nil {
+		gauge(c.guessers, int64(c.guessing()))
 	}
 	if c.quarantined != nil {
 		for provider, n := range c.quarantined() {

@@ -49,6 +49,7 @@ type lab struct {
 	token, password  string // the portal's, at the REST door and at SHEP's channels
 	portalKey        ed25519.PrivateKey
 	tokenNow         func() time.Time // citizens' tokens; nil means clock. People do not sign in anew because days are skipped
+	guessNow         func() time.Time // how long guesses wait; nil means the machine's clock
 	log              *slog.Logger
 
 	servers []*http.Server
@@ -289,7 +290,7 @@ func (l *lab) startGateway() error {
 	if err != nil {
 		return err
 	}
-	c.tokenNow = l.tokenNow
+	c.tokenNow, c.guessNow = l.tokenNow, l.guessNow
 	l.svc, err = start(c, l.clock.Now, l.log, nil)
 	return err
 }

@@ -41,6 +41,7 @@ type metrics struct {
 	sync      prometheus.Histogram
 	turns     prometheus.Histogram
 	sentAway  *prometheus.CounterVec
+	guesses   *prometheus.CounterVec
 	doors     *doorsCollector
 
 	mu     sync.Mutex
@@ -93,11 +94,14 @@ func newMetrics(now func() time.Time) *metrics {
 		sentAway: counter("door_refused_total",
 			"Requests that a door sent away for want of room, or for a body that came too slowly; party \"stranger\" is whom it does not know.",
 			"door", "party", "reason"),
+		guesses: counter("credentials_refused_total",
+			"Wrong credentials, and with reason \"door.guess_limit\" those that were not looked at because too many wrong ones came from "+
+				"their address.", "door", "reason"),
 		doors: newDoorsCollector(),
 		sync:  plain("journal_sync_duration_seconds", "Time of one wait for the journal's disk (fsync).", latency),
 	}
 	m.reg.MustRegister(m.requests, m.admission, m.verdicts, m.steps, m.parked, m.sources, m.callbacks, m.messages, m.signIns, m.upstream, m.breakers, m.skew,
-		m.commit, m.group, m.sync, m.turns, m.sentAway, m.doors,
+		m.commit, m.group, m.sync, m.turns, m.sentAway, m.guesses, m.doors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.clock()
 	m.build()
@@ -231,6 +235,11 @@ func (m *metrics) refusedAtDoor(door, party string, r gateway.Reason) {
 		return
 	}
 	m.sentAway.WithLabelValues(door, party, string(r)).Inc()
+}
+
+// guessed counts wrong credentials.
+func (m *metrics) guessed(door string, r gateway.Reason) {
+	m.guesses.WithLabelValues(door, string(r)).Inc()
 }
 
 func (m *metrics) call(ctx context.Context, o upstream.Observation) {

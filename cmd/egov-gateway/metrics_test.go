@@ -123,7 +123,7 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"system": in(sources, providers, []string{"portal", "revocation", "egov.kz", "bank.kz"}),
 		"door":   in([]string{"rest", "desk", "shep", "provider", "cabinet", "console"}), "room": in([]string{"known", "strangers"}),
 		"party":  in([]string{admission.Stranger, "egov.kz", "bank.kz"}, providers),
-		"server": in([]string{"doors", "admin", "console"}), "bound": in([]string{"total", "address"}),
+		"server": in([]string{"doors", "admin", "console"}), "bound": in([]string{"total", "address", "header"}),
 		"le": like(`[0-9.e+-]+|\+Inf`), "quantile": like("[0-9.]+"),
 	}
 }

@@ -125,7 +125,7 @@ func (f family) unit() string {
 // labelled says for each label where its values come from. Every list is closed.
 func labelled() [][2]string {
 	return [][2]string{
-		{"bound", "total, address"},
+		{"bound", "total, address, header (of the PROXY protocol)"},
 		{"code", "HTTP status"},
 		{"deadline", "on-time, due-soon, overdue, met, missed"},
 		{"door", "rest, desk (admissions from any door), shep, provider, cabinet, console"},

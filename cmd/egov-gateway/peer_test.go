@@ -17,6 +17,7 @@ import (
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/peer"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/shep"
 )
 
@@ -45,7 +46,7 @@ func TestAnIndependentSOAPStack(t *testing.T) {
 
 func independentStack(t *testing.T, contract string) {
 	if exec.Command(peerPython, "-c", "import zeep, xmlsec").Run() != nil {
-		missing(t, "python3-zeep python3-xmlsec")
+		tool.Missing(t, "zeep is missing: apt-get install python3-zeep python3-xmlsec")
 	}
 	l, err := newLab(t.TempDir(), time.Now(), nil, slog.New(slog.DiscardHandler), func(c *statesim.Config) { c.Factor = 1e6 })
 	if err != nil {

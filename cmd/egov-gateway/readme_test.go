@@ -17,6 +17,7 @@ import (
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/peer"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/sealing"
 	"egov-gateway/schemas"
@@ -39,11 +40,11 @@ func TestTheREADMEShowsWhatHappens(t *testing.T) {
 		for _, session := range strings.Split(block[1], "$ ")[1:] {
 			command, expected, _ := strings.Cut(session, "\n")
 			t.Run(command, func(t *testing.T) {
-				if _, err := exec.LookPath("curl"); err != nil && strings.HasPrefix(command, "curl ") {
-					missing(t, "curl")
+				if strings.HasPrefix(command, "curl ") {
+					tool.Path(t, "curl", "curl")
 				}
 				if strings.HasPrefix(command, "python3 ") && exec.Command(peerPython, "-c", "import zeep, xmlsec").Run() != nil {
-					missing(t, "python3-zeep")
+					tool.Missing(t, "zeep is missing: apt-get install python3-zeep python3-xmlsec")
 				}
 				cmd := peer.Command(t.Context(), time.Now(), "sh", "-c", command)
 				cmd.Dir = dir
@@ -83,14 +84,6 @@ func pattern(expected string) *regexp.Regexp {
 		return regexp.MustCompile(`\A\z`)
 	}
 	return regexp.MustCompile(b.String())
-}
-
-func missing(t *testing.T, debian string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: apt-get install %s", debian, debian)
-	}
-	t.Skipf("%s is missing: apt-get install %s", debian, debian)
 }
 
 // readmeDoor starts the gateway that the README's portal speaks to, under the real clock, and puts

@@ -21,18 +21,14 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/intake"
 )
 
 // newRedis starts a redis-server of this test alone, with the settings a journal needs.
 func newRedis(t testing.TB) (string, *redis.Client) {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed (package redis-server)")
-		}
-		t.Skip("redis-server is not installed (package redis-server)")
-	}
+	tool.Path(t, "redis-server", "redis-server")
 	redis.SetLogger(clientLog{slog.New(slog.DiscardHandler)})
 	address, err := freeAddress()
 	if err != nil {

@@ -118,7 +118,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	b := &builder{c: c, now: now, shiftedClock: clock != nil, log: log, wrap: wrap, m: newMetrics(now), watch: watched(c, now),
 		made: map[string]party{}, parts: new(parts)}
 	b.taken.Store(c)
-	b.house = admission.New(admission.Config{Refused: b.m.refusedAtDoor, Waited: b.m.waited})
+	b.house = admission.New(admission.Config{Refused: b.m.refusedAtDoor, Waited: b.m.waited, Guessed: b.m.guessed, Log: log, Now: c.guessNow})
+	b.m.doors.setGuessers(b.house.Guesses().Len)
 	b.m.doors.setTurns(b.house.Waiting)
 	s := &service{metrics: b.m}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -233,7 +234,8 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	streams := func() {}
 	if len(p.keys) > 0 {
 		cab, err := cabinet.New(cabinet.Config{Portals: p.keys, Origins: c.Cabinet.Origins, Journal: b.store, Forms: b.forms, Texts: b.texts, Secret: b.secret, Problem: b.problem,
-			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, TokenNow: c.tokenNow, Log: log})
+			SecureCookie: strings.HasPrefix(c.BaseURL, "https:"), PortalURL: c.Cabinet.PortalURL, Now: now, TokenNow: c.tokenNow,
+			Guesses: b.house.Guesses(), Log: log})
 		if err != nil {
 			return nil, err
 		}
@@ -288,9 +290,11 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	}
 	b.parts.own = s.console
 	bounds := c.connections()
-	bounds.Known = append(bounds.Known, c.Balancers...) // a balancer brings everybody's
+	if !c.ProxyProtocol {
+		bounds.Known = append(bounds.Known, c.Balancers...) // a balancer brings everybody's
+	}
 	if s.doors, err = httpserver.Start(httpserver.Config{Address: c.Listen, Handler: doors, TLS: liveTLS(&b.parts.doorsTLS), Log: log, Metrics: b.m.reg,
-		Trusted: c.Balancers, Connections: bounds, Draining: streams}); err != nil {
+		Trusted: c.Balancers, ProxyProtocol: c.ProxyProtocol, Connections: bounds, Draining: streams}); err != nil {
 		return nil, err
 	}
 	b.parts.doors = s.doors
@@ -656,7 +660,7 @@ func (b *builder) portals() (all []intake.Portal, keys cabinet.Keys, err error) 
 	keys = cabinet.Keys{}
 	for i, p := range b.c.Portals {
 		name := fmt.Sprintf("portals[%d]", i)
-		q := intake.Portal{Name: p.Name, Concurrent: p.Concurrent}
+		q := intake.Portal{Name: p.Name, Concurrent: p.Concurrent, Addresses: p.Addresses}
 		if q.TokenSHA256, err = b.c.tokenHash(name+".token_file", p.TokenFile); err != nil {
 			return nil, nil, err
 		}

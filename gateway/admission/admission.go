@@ -11,6 +11,7 @@ package admission
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -38,13 +39,18 @@ type Config struct {
 	Refused func(door, party string, r gateway.Reason)
 	// Waited, if set, is told how long a computation waited for its turn.
 	Waited func(d time.Duration)
-	Now    func() time.Time // of when a door was full; nil means time.Now
+	// Guessed, if set, is told of every wrong credential, and with [gateway.GuessLimit] of every one that
+	// was not looked at. It must not block.
+	Guessed func(door string, r gateway.Reason)
+	Log     *slog.Logger     // of those who guess; nil discards
+	Now     func() time.Time // of when a door was full, and of how long guesses wait; nil means time.Now
 }
 
-// A House is what all doors share: the processors.
+// A House is what all doors share: the processors, and the memory of who guesses.
 type House struct {
-	c     Config
-	turns turns
+	c       Config
+	turns   turns
+	guesses *Guesses
 }
 
 // New makes a house without doors.
@@ -61,8 +67,17 @@ func New(c Config) *House {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &House{c: c, turns: turns{free: c.Processors, waiting: map[string][]chan struct{}{}}}
+	if c.Guessed == nil {
+		c.Guessed = func(string, gateway.Reason) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &House{c: c, turns: turns{free: c.Processors, waiting: map[string][]chan struct{}{}}, guesses: newGuesses(c)}
 }
+
+// Guesses is where all doors count wrong credentials.
+func (h *House) Guesses() *Guesses { return h.guesses }
 
 // A Party is somebody whom a door knows.
 type Party struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -51,7 +52,9 @@ type Config struct {
 	Now     func() time.Time // nil means time.Now
 	// TokenNow judges the age of tokens; nil means Now.
 	TokenNow func() time.Time
-	Log      *slog.Logger // nil discards
+	// Guesses is where all doors count wrong credentials; nil means a count of its own.
+	Guesses *admission.Guesses
+	Log     *slog.Logger // nil discards
 }
 
 // Keys are those of each portal, by its name, which is the token's "iss". Each is good.
@@ -88,6 +91,9 @@ func New(c Config) (*Cabinet, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Guesses == nil {
+		c.Guesses = admission.New(admission.Config{}).Guesses()
 	}
 	cab := &Cabinet{c: c, language: browser.LanguageChoice{Cookie: "cabinet_language", Path: "/cabinet/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams), parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(Audience), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithTimeFunc(c.TokenNow), jwt.WithLeeway(30*time.Second))}
@@ -142,7 +148,7 @@ func (k Keys) has(portal string, key ed25519.PublicKey) bool {
 // token that has been exchanged for a session counts no more.
 func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		p, err := c.check(token)
+		p, err := c.check(r, token)
 		if err == nil && c.sessions.isSpent(p) {
 			err = errSignIn
 		}
@@ -167,7 +173,9 @@ type proof struct {
 	once   [sha256.Size]byte // tells tokens apart
 }
 
-func (c *Cabinet) check(token string) (proof, error) {
+// check reads a token. One that no portal signed counts as a guess of the request's address; one that has
+// ended, or says what it must not, does not: portals show such by mistake.
+func (c *Cabinet) check(r *http.Request, token string) (proof, error) {
 	var claims Claims
 	parsed, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
 		iss, err := t.Claims.GetIssuer()
@@ -184,6 +192,9 @@ func (c *Cabinet) check(token string) (proof, error) {
 		}
 		return set, nil
 	})
+	if err != nil && !errors.Is(err, jwt.ErrTokenInvalidClaims) {
+		return proof{}, c.c.Guesses.Refuse("cabinet", r.RemoteAddr, errSignIn)
+	}
 	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.After(claims.IssuedAt.Add(MaxTokenLife)) {
 		return proof{}, errSignIn
 	}

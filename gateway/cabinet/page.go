@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/diagram"
 )
@@ -83,6 +84,11 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch reason {
 	case gateway.CitizenUnauthenticated:
 		status = http.StatusUnauthorized
+	case gateway.GuessLimit:
+		status = http.StatusTooManyRequests
+		if seconds, ok := admission.RetryAfter(err); ok {
+			w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		}
 	case gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:

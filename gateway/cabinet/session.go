@@ -175,7 +175,7 @@ func (c *Cabinet) signIn(w http.ResponseWriter, r *http.Request) {
 	cookie, err := "", c.ownForm(r)
 	if err == nil {
 		var p proof
-		if p, err = c.check(r.PostFormValue("token")); err == nil {
+		if p, err = c.check(r, r.PostFormValue("token")); err == nil {
 			cookie, err = c.sessions.open(p)
 		}
 	}

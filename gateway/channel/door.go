@@ -9,6 +9,7 @@ package channel
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -180,6 +181,8 @@ type call struct {
 
 	place *admission.Place // nil before it is let in
 
+	remote  string       // address of the connection
+	caller  *Participant // whose connection it is, nil for a stranger's
 	claimed *Participant // who called, or who the message says sent it; for logs and metrics only
 	party   *Participant // nil until it is proven
 	service string       // code in the passports
@@ -204,6 +207,9 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 		if err != nil {
 			d.c.Log.Info("refused", "door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op), "reason", string(reason), "error", err)
 			answer = c.fault(err)
+			if seconds, ok := admission.RetryAfter(err); ok {
+				w.Header().Set("Retry-After", strconv.Itoa(seconds))
+			}
 		}
 		c.reply(w, r, answer, reason)
 	}
@@ -227,7 +233,8 @@ func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error)
 		return nil, gateway.Errorf(gateway.MediaType, "send SOAP 1.1 as text/xml in UTF-8")
 	}
 	limit, name := c.c.MaxBytes, ""
-	if c.claimed = c.c.Directory.caller(r); c.claimed != nil {
+	c.remote, c.caller = r.RemoteAddr, c.c.Directory.caller(r)
+	if c.claimed = c.caller; c.claimed != nil {
 		limit, name = min(limit, c.claimed.MaxBytes), c.claimed.Name
 	}
 	if c.place, err = c.room.Enter(name, r.RemoteAddr); err != nil {
@@ -304,7 +311,7 @@ func (c *call) perform(ctx context.Context, p shep.Payload) (shep.Payload, error
 func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate, size int) error {
 	p := c.c.Directory.find(h.sender.ID, signer)
 	if p == nil {
-		return gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown")
+		return c.checkPassword(nil, h)
 	}
 	c.claimed = p
 	if p.signs() {
@@ -315,8 +322,8 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 			return err
 		}
 	}
-	if !p.passwordHolds(h.sender.Password) {
-		return gateway.Errorf(gateway.PortalUnauthenticated, "the sender's password is wrong")
+	if err := c.checkPassword(p, h); err != nil {
+		return err
 	}
 	c.party = p
 	if size > p.MaxBytes {
@@ -326,6 +333,24 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 		return gateway.Errorf(gateway.PortalLimit, "more than %v messages a second", p.Rate)
 	}
 	return nil
+}
+
+// checkPassword compares the password of a message from p, nil for nobody who is known, unless its address
+// guesses. The password of the participant whose connection it is is compared in any case.
+func (c *call) checkPassword(p *Participant, h header) error {
+	shown := admission.Credential{Door: "shep", Address: c.remote, Claimed: h.sender.ID, Digest: sha256.Sum256([]byte(h.sender.Password))}
+	if p != nil && (p.PasswordSHA256 == [32]byte{} || p == c.caller && p.passwordHolds(shown.Digest)) {
+		return nil
+	}
+	return c.c.House.Guesses().Compare(shown, func() error {
+		switch {
+		case p == nil:
+			return gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown")
+		case !p.passwordHolds(shown.Digest):
+			return gateway.Errorf(gateway.PortalUnauthenticated, "the sender's password is wrong")
+		}
+		return nil
+	})
 }
 
 // judge is the transport's verdict on a signer.

@@ -225,12 +225,8 @@ func (d *Directory) caller(r *http.Request) *Participant {
 	return nil
 }
 
-// passwordHolds compares in constant time; a participant without a password needs none.
-func (p *Participant) passwordHolds(password string) bool {
-	if p.PasswordSHA256 == [32]byte{} {
-		return true
-	}
-	sum := sha256.Sum256([]byte(password))
+// passwordHolds compares the SHA-256 of a password in constant time.
+func (p *Participant) passwordHolds(sum [32]byte) bool {
 	good := subtle.ConstantTimeCompare(sum[:], p.PasswordSHA256[:])
 	for _, former := range p.FormerSHA256 {
 		good |= subtle.ConstantTimeCompare(sum[:], former[:])

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -123,6 +124,8 @@ type Config struct {
 	OIDC      *OIDC // nil: no such sign-in
 	// SignInRefused, if set, is told of each refused sign-in by its way, one of Ways.
 	SignInRefused func(way string)
+	// Guesses is where all doors count wrong credentials; nil means a count of its own.
+	Guesses *admission.Guesses
 	// SecureCookie marks cookies for https only; false on plain loopback.
 	SecureCookie bool
 
@@ -165,6 +168,9 @@ func New(c Config) (*Console, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Guesses == nil {
+		c.Guesses = admission.New(admission.Config{}).Guesses()
 	}
 	con := &Console{c: c, sessions: newSessions(c.Steady), forgery: http.NewCrossOriginProtection(),
 		language: browser.LanguageChoice{Cookie: "console_language", Path: "/console/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams)}

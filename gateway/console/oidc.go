@@ -226,14 +226,14 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 	cookie, err := r.Cookie(stateCookie)
 	admitted := c.admitted.Load()
 	if admitted.oidc == nil || err != nil {
-		c.refuseSignIn(v, WayOIDC)
+		c.refuseOIDC(v)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
 	name, err := admitted.oidc.end(r.Context(), cookie.Value, q.Get("state"), q.Get("code"))
 	if err != nil {
 		c.c.Log.Warn("console sign-in", "reason", string(gateway.ReasonOf(err)), "error", err)
-		c.refuseSignIn(v, WayOIDC)
+		c.refuseOIDC(v)
 		return
 	}
 	for _, o := range admitted.operators {
@@ -246,5 +246,5 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	c.refuseSignIn(v, WayOIDC)
+	c.refuseOIDC(v)
 }

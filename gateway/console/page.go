@@ -7,10 +7,12 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 )
 
@@ -213,6 +215,11 @@ func (c *Console) refuse(v visit, err error) {
 	switch reason {
 	case gateway.OperatorUnauthenticated:
 		status = http.StatusUnauthorized
+	case gateway.GuessLimit:
+		status = http.StatusTooManyRequests
+		if seconds, ok := admission.RetryAfter(err); ok {
+			v.w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		}
 	case gateway.OperatorForbidden, gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:

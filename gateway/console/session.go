@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 )
 
 // How long an operator stays signed in. Sessions live in memory: a restart signs everybody out.
@@ -209,29 +210,45 @@ func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 		c.refuse(v, gateway.Errorf(gateway.FormForged, "the sign-in comes from another site"))
 		return
 	}
-	sum := sha256.Sum256([]byte(r.PostFormValue("token")))
-	for _, o := range c.admitted.Load().operators {
-		if o.TokenSHA256 == [32]byte{} || subtle.ConstantTimeCompare(o.TokenSHA256[:], sum[:]) != 1 {
-			continue
+	var who *Operator
+	shown := admission.Credential{Door: "console", Address: r.RemoteAddr, Digest: sha256.Sum256([]byte(r.PostFormValue("token")))}
+	err := c.c.Guesses.Compare(shown, func() error {
+		for _, o := range c.admitted.Load().operators {
+			if o.TokenSHA256 != [32]byte{} && subtle.ConstantTimeCompare(o.TokenSHA256[:], shown.Digest[:]) == 1 {
+				who = o
+				return nil
+			}
 		}
-		if _, err := c.begin(w, r, o, byToken); err != nil {
-			c.refuse(v, err)
-			return
-		}
-		http.Redirect(w, r, "/console/", http.StatusSeeOther)
+		return errSignIn
+	})
+	if err != nil {
+		c.refuseSignIn(v, WayToken, err)
 		return
 	}
-	c.refuseSignIn(v, WayToken)
+	if _, err := c.begin(w, r, who, byToken); err != nil {
+		c.refuse(v, err)
+		return
+	}
+	http.Redirect(w, r, "/console/", http.StatusSeeOther)
+}
+
+// errSignIn is the refusal of who is no operator, whatever he lacks.
+var errSignIn = gateway.Errorf(gateway.OperatorUnauthenticated, "the sign-in was not accepted")
+
+// refuseOIDC refuses who comes back from the identity provider, or says so. That counts as a guess of his
+// address; an operator who was sent there from here is let in whoever guesses beside him.
+func (c *Console) refuseOIDC(v visit) {
+	c.refuseSignIn(v, WayOIDC, c.c.Guesses.Refuse("console", v.r.RemoteAddr, errSignIn))
 }
 
 // refuseSignIn refuses a stranger. That is counted and logged, with his address; nothing durable is written
 // for somebody who may come as often as he likes, and nothing that would drive out what operators did.
-func (c *Console) refuseSignIn(v visit, way string) {
+func (c *Console) refuseSignIn(v visit, way string, err error) {
 	c.c.Log.Warn("a sign-in was refused", "door", "console", "way", way, "remote", v.r.RemoteAddr)
 	if c.c.SignInRefused != nil {
 		c.c.SignInRefused(way)
 	}
-	c.refuse(v, gateway.Errorf(gateway.OperatorUnauthenticated, "the sign-in was not accepted"))
+	c.refuse(v, err)
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {

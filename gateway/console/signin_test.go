@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/console"
 )
 
@@ -162,6 +163,38 @@ func TestSignInByOpenIDConnect(t *testing.T) {
 				t.Errorf("%d refused sign-ins were counted", n)
 			}
 		})
+	}
+}
+
+// Whoever guesses beside an operator, at the same address, waits; the operator does not, if he was sent to
+// the identity provider from here.
+func TestASignInBesideGuesses(t *testing.T) {
+	i := newIssuer(t)
+	var con *console.Console
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux := http.NewServeMux()
+		con.Register(mux)
+		mux.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	p := newPlace(t, func(c *console.Config) {
+		c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: front.URL + "/console/oidc/callback"}
+		at := time.Now()
+		c.Guesses = admission.New(admission.Config{Now: func() time.Time { return at }}).Guesses()
+	})
+	con, p.server = p.con, front
+	for n := range 8 {
+		want := http.StatusUnauthorized
+		if n >= admission.FreeMistakes {
+			want = http.StatusTooManyRequests
+		}
+		if got := p.visitor().get("/console/oidc/callback?state=a&code=b"); got != want {
+			t.Errorf("guess %d: %d, want %d", n, got, want)
+		}
+	}
+	v := p.visitor()
+	if got := v.get("/console/oidc"); got != http.StatusOK || !strings.Contains(v.last, "by-oidc") {
+		t.Errorf("the operator: %d", got)
 	}
 }
 

@@ -172,7 +172,8 @@ func (c *Counter) handle(kind string) http.HandlerFunc {
 			c.c.Observe(name, kind, gateway.ReasonOf(err), time.Since(start))
 		}
 		if err != nil {
-			c.c.Log.Info("refused", "door", "provider", "provider", name, "kind", kind, "reason", string(gateway.ReasonOf(err)), "error", err)
+			c.c.Log.Info("refused", "door", "provider", "provider", name, "remote", r.RemoteAddr, "kind", kind,
+				"reason", string(gateway.ReasonOf(err)), "error", err)
 			c.c.Problem(w, r, err)
 		}
 	}
@@ -212,17 +213,27 @@ func (c *Counter) receive(w http.ResponseWriter, r *http.Request, kind string) (
 // authenticate wants the bearer token of the provider named in the path.
 func (c *Counter) authenticate(r *http.Request) (string, error) {
 	refused := gateway.Errorf(gateway.ProviderUnauthenticated, "send the provider's bearer token")
-	p, ok := c.c.Providers.find(r.PathValue("provider"))
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	sum := sha256.Sum256([]byte(token))
-	known := subtle.ConstantTimeCompare(sum[:], p.TokenSHA256[:])
-	for _, former := range p.FormerSHA256 {
-		known |= subtle.ConstantTimeCompare(sum[:], former[:])
-	}
-	if !ok || !bearer || known != 1 {
+	if !bearer {
 		return "", refused
 	}
-	return p.ID, nil
+	claimed := r.PathValue("provider")
+	shown := admission.Credential{Door: "provider", Address: r.RemoteAddr, Claimed: claimed, Digest: sha256.Sum256([]byte(token))}
+	err := c.c.House.Guesses().Compare(shown, func() error {
+		p, ok := c.c.Providers.find(claimed)
+		known := subtle.ConstantTimeCompare(shown.Digest[:], p.TokenSHA256[:])
+		for _, former := range p.FormerSHA256 {
+			known |= subtle.ConstantTimeCompare(shown.Digest[:], former[:])
+		}
+		if !ok || known != 1 {
+			return refused
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return claimed, nil
 }
 
 func wantXML(r *http.Request) error {

@@ -2,10 +2,10 @@ package httpserver
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -75,6 +75,8 @@ type ConnectionReport struct {
 	// Refused are the connections that were closed at once, by the bound that they met; Evicted are
 	// idle ones that made way.
 	RefusedTotal, RefusedAddress, Evicted int64
+	// RefusedHeader are connections of balancers without a header of the PROXY protocol as it must be.
+	RefusedHeader int64
 	// Lately says that one was refused within the last five seconds.
 	Lately bool
 }
@@ -90,7 +92,9 @@ func (r ConnectionReport) String() string {
 // A boundedListener counts connections and closes those that are too many.
 type boundedListener struct {
 	net.Listener
-	c Connections
+	c         Connections
+	log       *slog.Logger
+	reception *reception // nil without PROXY protocol
 
 	mu        sync.Mutex // guards all below
 	open      map[*boundedConn]struct{}
@@ -98,6 +102,7 @@ type boundedListener struct {
 	addresses map[netip.Prefix]int
 	report    ConnectionReport
 	refused   time.Time
+	told      time.Time // when the log told of a broken header last
 }
 
 // A boundedConn gives its place back when it is closed.
@@ -110,37 +115,61 @@ type boundedConn struct {
 	once   sync.Once
 }
 
-func bound(ln net.Listener, c Connections) *boundedListener {
+// bound puts bounds before a listener. Balancers, if there are any, announce their clients by PROXY protocol.
+func bound(ln net.Listener, c Connections, balancers []netip.Prefix, log *slog.Logger) *boundedListener {
 	c = c.withDefaults()
-	return &boundedListener{Listener: ln, c: c, open: map[*boundedConn]struct{}{}, addresses: map[netip.Prefix]int{},
+	l := &boundedListener{Listener: ln, c: c, log: log, open: map[*boundedConn]struct{}{}, addresses: map[netip.Prefix]int{},
 		report: ConnectionReport{Limit: c.Total}}
+	if len(balancers) > 0 {
+		l.reception = newReception(balancers)
+		go l.receive()
+	}
+	return l
+}
+
+// Close implements [net.Listener].
+func (l *boundedListener) Close() error {
+	if l.reception != nil {
+		l.reception.close.Do(func() { close(l.reception.closed) })
+	}
+	return l.Listener.Close()
 }
 
 // Accept implements [net.Listener].
 func (l *boundedListener) Accept() (net.Conn, error) {
+	if l.reception != nil {
+		select {
+		case a := <-l.reception.arrivals:
+			return a.conn, a.err
+		case <-l.reception.closed:
+			return nil, net.ErrClosed
+		}
+	}
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if c := l.admit(conn); c != nil {
+		peer, _ := hostOf(conn.RemoteAddr().String())
+		if c := l.admit(conn, peer, false); c != nil {
 			return c, nil
 		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			tcp.SetLinger(0) //nolint:errcheck // it is closed anyway
-		}
-		conn.Close() //nolint:errcheck // nobody was let in
+		drop(conn)
 	}
 }
 
-// admit returns nil for a connection that is too many.
-func (l *boundedListener) admit(conn net.Conn) *boundedConn {
-	c := &boundedConn{Conn: conn, l: l}
-	if at, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		ip := at.AddrPort().Addr().Unmap()
-		c.prefix = admission.PrefixOf(ip)
-		c.known = slices.ContainsFunc(l.c.Known, func(p netip.Prefix) bool { return p.Contains(ip) })
+// drop closes a connection that was not let in, without a word.
+func drop(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0) //nolint:errcheck // it is closed anyway
 	}
+	conn.Close() //nolint:errcheck // nobody was let in
+}
+
+// admit counts a connection from ip; known ones are not bounded by address. It returns nil for one that is
+// too many.
+func (l *boundedListener) admit(conn net.Conn, ip netip.Addr, known bool) *boundedConn {
+	c := &boundedConn{Conn: conn, l: l, prefix: admission.PrefixOf(ip), known: known || within(ip, l.c.Known)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !c.known && l.addresses[c.prefix] >= l.c.PerAddress && !l.evict(func(o *boundedConn) bool { return o.prefix == c.prefix }) {

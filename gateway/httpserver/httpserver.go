@@ -41,6 +41,11 @@ type Config struct {
 	// Trusted are the networks of balancers whose word about a client's address counts (Forwarded,
 	// X-Forwarded-For). None means that every caller is the client.
 	Trusted []netip.Prefix
+	// ProxyProtocol says that the balancers in Trusted pass connections on as they are, each with a header
+	// of the PROXY protocol before anything else (haproxy.org, version 1 or 2): one of theirs without is
+	// closed, and nobody else's header counts. What Forwarded and X-Forwarded-For say is then the client's
+	// own word, and is not looked at.
+	ProxyProtocol bool
 	// Connections bounds those at once.
 	Connections Connections
 	// Draining, if set, is called when Close begins: what streams without an end should end.
@@ -59,6 +64,9 @@ type Server struct {
 
 // Start binds and serves. The error names the address, "already in use" say.
 func Start(c Config) (*Server, error) {
+	if c.ProxyProtocol && len(c.Trusted) == 0 {
+		return nil, errors.New("httpserver: ProxyProtocol needs Trusted")
+	}
 	ln, err := net.Listen("tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Address, err)
@@ -66,7 +74,11 @@ func Start(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	bounded := bound(ln, c.Connections)
+	var balancers []netip.Prefix
+	if c.ProxyProtocol {
+		balancers, c.Trusted = c.Trusted, nil
+	}
+	bounded := bound(ln, c.Connections, balancers, c.Log)
 	s := &Server{ln: bounded, done: make(chan error, 1), srv: &http.Server{
 		Handler: addressed(observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics), c.Trusted), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,

@@ -10,6 +10,8 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +35,8 @@ type Portal struct {
 	// Concurrent bounds the portal's requests that are read or worked on at once; 0 leaves it its share
 	// and what is common.
 	Concurrent int
+	// Addresses are those it calls from: its own token is looked at from there whoever guesses beside it.
+	Addresses []netip.Prefix
 }
 
 // Register adds the door's routes to mux.
@@ -62,37 +66,67 @@ func (d *Desk) wrongMethod(allow string) http.HandlerFunc {
 	}
 }
 
-// authenticate returns the portal's name. Every configured portal is compared, in constant
-// time each, so that the answer takes as long for a wrong token as for a right one.
+// authenticate returns the portal's name, by its client certificate or else by its token.
 func (d *Desk) authenticate(r *http.Request) (string, error) {
-	var token, cert [32]byte
-	bearer, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if hasToken {
-		token = sha256.Sum256([]byte(bearer))
+	portals := *d.portals.Load()
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		shown := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+		if name := holderOf(portals, func(p Portal) [32]byte { return p.CertificateSHA256 }, shown); name != "" {
+			return name, nil
+		}
 	}
-	hasCert := r.TLS != nil && len(r.TLS.VerifiedChains) > 0
-	if hasCert {
-		cert = sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+	refused := gateway.Errorf(gateway.PortalUnauthenticated, "send the portal's bearer token or its client certificate")
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return "", refused
+	}
+	shown := sha256.Sum256([]byte(bearer))
+	token := func(p Portal) [32]byte { return p.TokenSHA256 }
+	// A portal's own token counts from its own addresses, however many guess from there.
+	if name := holderOf(listed(portals, r.RemoteAddr), token, shown); name != "" {
+		return name, nil
 	}
 	name := ""
-	for _, p := range *d.portals.Load() {
-		byToken := hasToken && p.TokenSHA256 != [32]byte{} && subtle.ConstantTimeCompare(token[:], p.TokenSHA256[:]) == 1
-		byCert := hasCert && p.CertificateSHA256 != [32]byte{} && subtle.ConstantTimeCompare(cert[:], p.CertificateSHA256[:]) == 1
-		if byToken || byCert {
+	err := d.c.House.Guesses().Compare(admission.Credential{Door: "rest", Address: r.RemoteAddr, Digest: shown}, func() error {
+		if name = holderOf(portals, token, shown); name == "" {
+			return refused
+		}
+		return nil
+	})
+	return name, err
+}
+
+// holderOf is the name of the portal whose digest it is, "" for nobody's. Every portal is compared, in
+// constant time each, so that the answer takes as long for a wrong one as for a right one.
+func holderOf(portals []Portal, digest func(Portal) [32]byte, shown [32]byte) (name string) {
+	for _, p := range portals {
+		d := digest(p)
+		if d != [32]byte{} && subtle.ConstantTimeCompare(shown[:], d[:]) == 1 {
 			name = p.Name
 		}
 	}
-	if name == "" {
-		return "", gateway.Errorf(gateway.PortalUnauthenticated, "send the portal's bearer token or its client certificate")
+	return name
+}
+
+// listed are the portals that call from the address.
+func listed(portals []Portal, address string) (all []Portal) {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil
 	}
-	return name, nil
+	for _, p := range portals {
+		if slices.ContainsFunc(p.Addresses, func(n netip.Prefix) bool { return n.Contains(at.Addr().Unmap()) }) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	portal, err := d.authenticate(r)
 	if err != nil {
-		d.c.Log.Info("refused", "door", "rest", "reason", string(gateway.ReasonOf(err)))
+		d.c.Log.Info("refused", "door", "rest", "remote", r.RemoteAddr, "reason", string(gateway.ReasonOf(err)))
 		d.observe(r.Context(), "none", nil, err, false, start)
 		admission.Dismiss(w, r)
 		d.problem(w, r, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
 )
@@ -63,7 +64,7 @@ func HTTPStatus(r gateway.Reason) int {
 		return http.StatusUnauthorized
 	case gateway.NotFound:
 		return http.StatusNotFound
-	case gateway.PortalLimit, gateway.CitizenLimit:
+	case gateway.PortalLimit, gateway.CitizenLimit, gateway.GuessLimit:
 		return http.StatusTooManyRequests
 	case gateway.Erased:
 		return http.StatusGone
@@ -118,6 +119,9 @@ func ProblemOf(texts *message.Catalogue, lang gateway.Language, err error) Probl
 func WriteProblem(w http.ResponseWriter, r *http.Request, texts *message.Catalogue, err error) {
 	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((refusal.after+time.Second-1)/time.Second)))
+	}
+	if seconds, ok := admission.RetryAfter(err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
 	lang := problemHeader(w, r, HTTPStatus(gateway.ReasonOf(err)))
 	json.NewEncoder(w).Encode(ProblemOf(texts, lang, err)) //nolint:errcheck // the client may be gone

@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/monitoring"
 )
 
@@ -46,12 +47,7 @@ func rules(t *testing.T, file string) (all []rule) {
 
 func promtool(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	if _, err := exec.LookPath("promtool"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("promtool is missing: apt-get install prometheus")
-		}
-		t.Skip("promtool is missing: apt-get install prometheus")
-	}
+	tool.Path(t, "promtool", "prometheus")
 	out, err := exec.Command("promtool", args...).CombinedOutput()
 	return string(out), err
 }

@@ -48,7 +48,7 @@ func (f Faults) Error() string {
 
 // ParseFile checks one passport file against the schemas and calendar of fsys.
 func ParseFile(fsys fs.FS, name string, data []byte) (*Passport, Faults, error) {
-	cal, err := loadCalendar(fsys)
+	cal, err := LoadCalendar(fsys)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/passport"
 	"egov-gateway/gateway/xmlsig"
 	"egov-gateway/schemas"
@@ -273,12 +274,7 @@ func TestFormCheck(t *testing.T) {
 // agrees asks xmllint for its verdict on the same document and schema.
 func agrees(t *testing.T, doc string, valid bool) {
 	t.Helper()
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("xmllint is missing: apt-get install libxml2-utils")
-		}
-		t.Skip("xmllint is missing: apt-get install libxml2-utils")
-	}
+	tool.Path(t, "xmllint", "libxml2-utils")
 	dir := t.TempDir()
 	xsd, _ := schemas.FS.ReadFile("housing-aid-request.xsd")
 	os.WriteFile(filepath.Join(dir, "s.xsd"), xsd, 0o600)

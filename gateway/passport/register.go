@@ -26,7 +26,7 @@ type File struct {
 // Load reads calendar.yaml, every passports/*.yaml, the files, and the schemas they name. The error is
 // [Faults] when a passport cannot be used: each with file, line and column.
 func Load(fsys fs.FS, files ...File) (*Register, error) {
-	cal, err := loadCalendar(fsys)
+	cal, err := LoadCalendar(fsys)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,8 @@ func Load(fsys fs.FS, files ...File) (*Register, error) {
 	return r, nil
 }
 
-func loadCalendar(fsys fs.FS) (*Calendar, error) {
+// LoadCalendar reads calendar.yaml.
+func LoadCalendar(fsys fs.FS) (*Calendar, error) {
 	data, err := fs.ReadFile(fsys, "calendar.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("passport: %w", err)

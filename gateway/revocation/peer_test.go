@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/harness/peer"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/revocation"
 )
 
@@ -25,12 +25,7 @@ type authority struct {
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is not installed (package openssl)")
-		}
-		t.Skip("openssl is not installed (package openssl)")
-	}
+	tool.Path(t, "openssl", "openssl")
 	a := &authority{t, t.TempDir()}
 	p := pki(t)
 	for _, id := range []string{"issuing", "ocsp-responder", "citizen-02"} {

@@ -36,7 +36,7 @@ func table() []pair {
 	return []pair{
 		{CodeSuccess, "", nil},
 		{CodeNotFound, gateway.SourceNoData, []string{string(gateway.NotFound)}},
-		{CodeNoService, gateway.ServiceUnknown, []string{string(gateway.PortalUnauthenticated)}},
+		{CodeNoService, gateway.ServiceUnknown, []string{string(gateway.PortalUnauthenticated), string(gateway.GuessLimit)}},
 		{CodeTransportMissing, gateway.TransportMissing, nil},
 		{CodeTransportWrong, gateway.TransportWrong, nil},
 		{CodeTransportExpired, gateway.TransportStale, nil},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/trust"
 )
 
@@ -75,12 +76,7 @@ func mutant(t testing.TB, r *rand.Rand, id string) []byte {
 
 // Whatever is accepted here, the standard library and OpenSSL in its strict mode accept, too.
 func TestMutantsAcceptedAreAcceptedByOthers(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is not installed (package openssl)")
-		}
-		t.Skip("openssl is not installed (package openssl)")
-	}
+	tool.Path(t, "openssl", "openssl")
 	count := 5000
 	if testing.Short() {
 		count = 300

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/xmlsig"
 )
 
 // The canonical bytes of generated documents are those of libxml2. XMLSIG_CORPUS sets the
 // number of documents, XMLSIG_SEED the first seed.
 func TestCanonicalBytesAreThoseOfXMLLint(t *testing.T) {
-	xmllint := tool(t, "xmllint", "libxml2-utils")
+	xmllint := tool.Path(t, "xmllint", "libxml2-utils")
 	n, first := envInt(t, "XMLSIG_CORPUS", 2000), envInt(t, "XMLSIG_SEED", 1)
 	const batch = 100
 	methods := []struct{ flag, with, without string }{

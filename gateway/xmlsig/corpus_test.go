@@ -4,25 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 )
-
-// tool returns the path of a program that is the oracle of a test. Without it the test is
-// skipped on a developer's machine and fails in CI.
-func tool(t testing.TB, name, apt string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing (apt install %s)", name, apt)
-		}
-		t.Skipf("%s is missing (apt install %s)", name, apt)
-	}
-	return path
-}
 
 // envInt reads a number that makes a test longer or repeats an earlier run.
 func envInt(t testing.TB, name string, def int) int {

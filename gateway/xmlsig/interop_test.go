@@ -15,6 +15,7 @@ import (
 	dsiglib "github.com/russellhaering/goxmldsig"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/xmlsig"
 )
 
@@ -24,7 +25,7 @@ type xmlsec struct {
 }
 
 func newXMLSec(t testing.TB) xmlsec {
-	x := xmlsec{tool(t, "xmlsec1", "xmlsec1"), t.TempDir()}
+	x := xmlsec{tool.Path(t, "xmlsec1", "xmlsec1"), t.TempDir()}
 	x.write(t, "key.pem", alice().keyPEM(t))
 	x.write(t, "cert.pem", alice().certPEM())
 	return x

@@ -1,22 +1,16 @@
 package peer_test
 
 import (
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"egov-gateway/gateway/harness/peer"
+	"egov-gateway/gateway/harness/tool"
 )
 
 func TestAPeerLivesAtTheTestsInstant(t *testing.T) {
-	if _, err := exec.LookPath("faketime"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("faketime is not installed (package faketime)")
-		}
-		t.Skip("faketime is not installed (package faketime)")
-	}
+	tool.Path(t, "faketime", "faketime")
 	for name, at := range map[string]time.Time{
 		"now":                    time.Now(),
 		"an instant of the past": time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC),

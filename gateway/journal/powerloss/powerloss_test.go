@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/journal/powerloss"
 )
 
@@ -23,7 +24,7 @@ func mount(t *testing.T, c powerloss.Config) (*powerloss.Disk, string) {
 	}
 	d, err := powerloss.Mount(c)
 	if errors.Is(err, powerloss.ErrUnavailable) {
-		t.Skipf("SKIPPED, the loss of power is not tested on this machine: %v", err)
+		tool.Missing(t, "the loss of power is not tested on this machine: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestACloseWithoutACutKeepsAll(t *testing.T) {
 	must(t, os.Mkdir(at, 0o700))
 	d, err := powerloss.Mount(powerloss.Config{Dir: back, At: at})
 	if errors.Is(err, powerloss.ErrUnavailable) {
-		t.Skipf("SKIPPED: %v", err)
+		tool.Missing(t, "%v", err)
 	}
 	must(t, err, os.Mkdir(at+"/d", 0o700))
 	put(t, at+"/d/a", "1", false, false)

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"egov-gateway/gateway/attachment"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/journal/powerloss"
 	"egov-gateway/gateway/journal/redisjournal"
 	"egov-gateway/gateway/journal/sqlitejournal"
@@ -97,12 +98,7 @@ type redisServer struct {
 // says: what was acknowledged is never in the torn part.
 func startRedis(t *testing.T, dir string, o order) *redisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed (package redis-server)")
-		}
-		t.Skip("redis-server is not installed (package redis-server)")
-	}
+	tool.Path(t, "redis-server", "redis-server")
 	must(t, os.MkdirAll(dir, 0o700))
 	if files, _ := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.manifest")); len(files) == 1 {
 		mend := exec.Command("redis-check-aof", "--fix", files[0])

@@ -19,6 +19,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"egov-gateway/gateway/harness/tool"
 )
 
 // A server is a redis-server of one test alone.
@@ -46,12 +48,7 @@ func freePort(t testing.TB) int {
 // newServer starts one with the durable settings; more come after them and so win.
 func newServer(t testing.TB, more ...string) *server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed (package redis-server)")
-		}
-		t.Skip("redis-server is not installed (package redis-server)")
-	}
+	tool.Path(t, "redis-server", "redis-server")
 	port := freePort(t)
 	s := &server{t: t, dir: t.TempDir(), address: fmt.Sprintf("127.0.0.1:%d", port)}
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log")}, durable...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/journal"
@@ -28,13 +29,18 @@ const pruneBatch = 2000
 // party that is refused all day fills no disk. No entry drives an action out.
 const refusalsMax = 1_000_000
 
+// pruneEvery is how often pruneAudit looks, by the clock that the store was told last.
+const pruneEvery = time.Minute
+
 // pruneAudit takes away the entries whose time is over by the clock that the store was told last. Only
-// the oldest of each kind is looked at, by an index.
+// the oldest of each kind is looked at, by an index. While there are more than one look takes away, it goes
+// on with every call.
 func (s *Store) pruneAudit() error {
-	now := s.told.Load()
-	if now == 0 {
+	now, last := s.told.Load(), s.pruned.Load()
+	if now == 0 || now >= last && now-last < pruneEvery.Microseconds() {
 		return nil
 	}
+	more := false
 	var newest int64
 	if err := s.read.QueryRow("SELECT coalesce(max(n), 0) FROM audit").Scan(&newest); err != nil {
 		return err
@@ -61,6 +67,10 @@ func (s *Store) pruneAudit() error {
 		}); err != nil {
 			return err
 		}
+		more = true
+	}
+	if !more {
+		s.pruned.Store(now)
 	}
 	return nil
 }

@@ -75,3 +75,60 @@ func TestTheReserveIsNotForRefusals(t *testing.T) {
 		t.Errorf("an action: %v", err)
 	}
 }
+
+// The audit is looked at once a minute, and while there is much to take away, again and again.
+func TestTheAuditIsPrunedOnceAMinute(t *testing.T) {
+	s, err := sqlitejournal.Open(sqlitejournal.Config{Dir: t.TempDir(), RefusalsKeep: 24 * time.Hour, ActionsKeep: 72 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	now := journaltest.T0.Add(48 * time.Hour)
+	look := func(after time.Duration) int {
+		t.Helper()
+		now = now.Add(after)
+		if _, err := s.Claim(t.Context(), journal.ClaimOptions{Shards: []string{"zhambyl"}, Now: now, Lease: time.Minute, Max: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PruneAudit(); err != nil {
+			t.Fatal(err)
+		}
+		left, err := s.Recent(t.Context(), 10_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(left)
+	}
+	refuse := func(n int) {
+		t.Helper()
+		for range n {
+			if err := s.Record(t.Context(), journal.AuditEntry{At: journaltest.T0, Door: "rest", Party: "egov.kz", Reason: gateway.DigestMismatch}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	look(0)
+	refuse(3)
+	for range 3 {
+		if left := look(15 * time.Second); left != 3 {
+			t.Fatalf("%d are left before the minute is over", left)
+		}
+	}
+	if left := look(15 * time.Second); left != 0 {
+		t.Errorf("%d are left after a minute", left)
+	}
+	look(0)
+	refuse(4500)
+	left := look(time.Minute)
+	for range 2 {
+		left = look(0)
+	}
+	if left != 0 {
+		t.Errorf("%d of many are left", left)
+	}
+	look(0)
+	refuse(1)
+	if left := look(-time.Hour); left != 0 {
+		t.Errorf("a clock that was set back: %d are left", left)
+	}
+}

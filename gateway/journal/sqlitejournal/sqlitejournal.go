@@ -101,6 +101,7 @@ type Store struct {
 	minFree atomic.Uint64
 	latest  atomic.Int64 // as the database remembers it; see clock.go
 	told    atomic.Int64 // by the last call that told an instant, in microseconds; see clock.go
+	pruned  atomic.Int64 // when the audit was pruned last, by that clock
 	tally   tally
 	memory  memory
 	stirred atomic.Bool // a transaction since the last look has left work that is due, perhaps

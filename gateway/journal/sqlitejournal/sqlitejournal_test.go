@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/journal/journaltest"
 	"egov-gateway/gateway/journal/sqlitejournal"
@@ -376,7 +377,7 @@ func TestTheOrderOfACitizensRequestsIsFoundInAnIndex(t *testing.T) {
 // room again the journal goes on, and has not strewn the disk with files meanwhile.
 func TestADiskThatIsFullForAWhile(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: mounting a small disk needs root")
+		tool.Missing(t, "mounting a small disk needs root")
 	}
 	dir := filepath.Join(t.TempDir(), "small")
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"sync/atomic"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/revocation/redisevidence"
 )
 
@@ -27,12 +27,7 @@ type server struct {
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed (package redis-server)")
-		}
-		t.Skip("redis-server is not installed (package redis-server)")
-	}
+	tool.Path(t, "redis-server", "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/tool"
 	"egov-gateway/gateway/xmlsig/pkcs12"
 	"egov-gateway/gateway/xmlsig/pkcs12/pkcs12test"
 )
@@ -43,13 +44,7 @@ func identity(t testing.TB) (key, cert []byte) {
 // openssl writes a key file with the given options of `openssl pkcs12 -export`.
 func openssl(t testing.TB, key, cert []byte, pass string, options ...string) []byte {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openssl is missing (package openssl)")
-		}
-		t.Skip("openssl is missing (package openssl)")
-	}
+	path := tool.Path(t, "openssl", "openssl")
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.pem"), filepath.Join(dir, "out.p12")
 	both := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})...)

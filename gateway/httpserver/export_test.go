@@ -1,0 +1,4 @@
+package httpserver
+
+// ReadProxyHeader is for the fuzz target.
+var ReadProxyHeader = readProxyHeader
