@@ -60,3 +60,6 @@ func PlaceIn(segment int, offset int64, body string) Place {
 
 // About has a rekeying ask before each change on the disk.
 func (r *Rekeying) About(ask func(change string) error) { r.about = ask }
+
+// ListQuery is the statement of a list.
+var ListQuery = listQuery
