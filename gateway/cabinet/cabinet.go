@@ -20,10 +20,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/token"
 )
 
 // Audience is the "aud" that a portal puts into a citizen's token.
@@ -141,8 +143,8 @@ func (k Keys) has(portal string, key ed25519.PublicKey) bool {
 // citizen returns who asks, from the bearer token of a portal's program or the browser's session. A
 // token that has been exchanged for a session counts no more.
 func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		p, err := c.check(token)
+	if bearer, ok := admission.BearerToken(r); ok {
+		p, err := c.check(bearer)
 		if err == nil && c.sessions.isSpent(p) {
 			err = errSignIn
 		}
@@ -167,9 +169,12 @@ type proof struct {
 	once   [sha256.Size]byte // tells tokens apart
 }
 
-func (c *Cabinet) check(token string) (proof, error) {
+func (c *Cabinet) check(raw string) (proof, error) {
+	if token.Check(raw) != nil {
+		return proof{}, errSignIn
+	}
 	var claims Claims
-	parsed, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+	parsed, err := c.parser.ParseWithClaims(raw, &claims, func(t *jwt.Token) (any, error) {
 		iss, err := t.Claims.GetIssuer()
 		if err != nil {
 			return nil, err
@@ -193,7 +198,7 @@ func (c *Cabinet) check(token string) (proof, error) {
 	}
 	p := proof{who: journal.KeyOf(c.c.Secret, iin), portal: claims.Issuer, until: claims.ExpiresAt.Time}
 	// What is signed, not the letters of the token: the same signature can be written in several ways.
-	signed := token[:strings.LastIndexByte(token, '.')]
+	signed := raw[:strings.LastIndexByte(raw, '.')]
 	for _, key := range (*c.portals.Load())[claims.Issuer] {
 		if ed25519.Verify(key, []byte(signed), parsed.Signature) {
 			p.key = key

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/journal"
 )
 
@@ -173,6 +174,9 @@ func originsOf(c Config) (*http.CrossOriginProtection, error) {
 func (c *Cabinet) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	cookie, err := "", c.ownForm(r)
+	if err == nil {
+		err = admission.CheckEncoding(r)
+	}
 	if err == nil {
 		var p proof
 		if p, err = c.check(r.PostFormValue("token")); err == nil {

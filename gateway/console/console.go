@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/browser"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -239,6 +240,9 @@ func (c *Console) order(do func(v visit) error) http.HandlerFunc {
 	return c.seen(func(v visit) error {
 		if err := c.forgery.Check(v.r); err != nil {
 			return gateway.Errorf(gateway.FormForged, "the order comes from another site")
+		}
+		if err := admission.CheckEncoding(v.r); err != nil {
+			return err
 		}
 		v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 64<<10)
 		if err := v.r.ParseForm(); err != nil {

@@ -217,6 +217,8 @@ func (c *Console) refuse(v visit, err error) {
 		status = http.StatusForbidden
 	case gateway.NotFound:
 		status = http.StatusNotFound
+	case gateway.MediaType:
+		status = http.StatusUnsupportedMediaType
 	default:
 		c.c.Log.Error("console", "reason", string(reason), "error", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 )
 
 // How long an operator stays signed in. Sessions live in memory: a restart signs everybody out.
@@ -207,6 +208,10 @@ func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	if err := c.forgery.Check(r); err != nil {
 		c.refuse(v, gateway.Errorf(gateway.FormForged, "the sign-in comes from another site"))
+		return
+	}
+	if err := admission.CheckEncoding(r); err != nil {
+		c.refuse(v, err)
 		return
 	}
 	sum := sha256.Sum256([]byte(r.PostFormValue("token")))
