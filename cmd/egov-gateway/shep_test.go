@@ -291,7 +291,7 @@ func TestAsyncChannelPull(t *testing.T) {
 		t.Errorf("an unknown message: %+v", f)
 	}
 	// Another participant sees nothing of all that.
-	other := mustAsk[*shep.MessagesAnswer](t, l, "async", "system-portal", &shep.MessagesQuery{ServiceID: housing, Sender: shep.Sender{ID: "BANK"}})
+	other := mustAsk[*shep.MessagesAnswer](t, l, "async", "system-portal", &shep.MessagesQuery{ServiceID: housing, Date: l.clock.Now(), Sender: shep.Sender{ID: "BANK"}})
 	if len(other.Messages) != 0 {
 		t.Errorf("another participant sees %d messages", len(other.Messages))
 	}
