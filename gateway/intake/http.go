@@ -204,7 +204,7 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch kind {
 	case "application/xml", "text/xml":
-		doc, err := place.Read(w, r, d.c.MaxBody)
+		doc, err := d.readDocument(w, r, place)
 		return doc, nil, err
 	case "multipart/form-data":
 		if params["boundary"] == "" {
@@ -227,6 +227,17 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	}
 	admission.Dismiss(w, r)
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
+}
+
+// readDocument reads a body that is the signed document alone. What is too long for a document is refused
+// by its announced length, before the caller is given leave to send it.
+func (d *Desk) readDocument(w http.ResponseWriter, r *http.Request, place *admission.Place) ([]byte, error) {
+	limit := min(int64(d.c.MaxDocument), d.c.MaxBody)
+	doc, err := place.Read(w, r, limit)
+	if gateway.ReasonOf(err) == gateway.BodyTooLarge && r.ContentLength <= d.c.MaxBody {
+		err = gateway.Errorf(gateway.DocumentTooLarge, "at most %d bytes are taken of a signed document", limit)
+	}
+	return doc, err
 }
 
 func readParts(m *multipart.Reader, place *admission.Place) (doc []byte, files []File, err error) {
