@@ -31,3 +31,21 @@ func CheckEncoding(r *http.Request) error {
 	}
 	return nil
 }
+
+// BoundForm lets the form of a page be read, at most limit bytes of it. One that is coded, or announced as
+// longer, is refused before any of it is asked for. The error carries [gateway.MediaType] or
+// [gateway.BodyTooLarge].
+func BoundForm(w http.ResponseWriter, r *http.Request, limit int64) error {
+	err := CheckEncoding(r)
+	if err == nil && r.ContentLength > limit {
+		err = tooLarge(limit)
+	}
+	if err != nil {
+		HangUp(w, r)
+		return err
+	}
+	// Not earlier: whoever is refused with another Body than the server's own is waited for, although he
+	// waits for leave to send (net/http looks at its type).
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	return nil
+}
