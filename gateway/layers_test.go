@@ -36,6 +36,7 @@ gateway/message: gateway gateway/plainyaml
 gateway/diagram: gateway
 gateway/route: gateway gateway/passport
 gateway/tracing: gateway
+gateway/token: gateway
 # Who comes in at any door, and how much of it they may take.
 gateway/admission: gateway
 gateway/upstream: gateway gateway/tracing
@@ -52,12 +53,12 @@ gateway/attachment: gateway gateway/private gateway/sealing
 gateway/enrich: gateway
 gateway/dispatch: gateway gateway/admission gateway/journal gateway/passport gateway/shep gateway/trust gateway/upstream gateway/verification gateway/xmlsig
 gateway/intake: gateway gateway/admission gateway/journal gateway/message gateway/passport gateway/route gateway/tracing gateway/trust gateway/verification gateway/xmlsig
-gateway/channel: gateway gateway/admission gateway/dispatch gateway/flow gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
+gateway/channel: gateway gateway/admission gateway/dispatch gateway/flow gateway/identity gateway/intake gateway/journal gateway/message gateway/passport gateway/pipeline gateway/shep gateway/trust gateway/verification gateway/xmlsig
 # Modes of files.
 gateway/private:
 gateway/browser: gateway gateway/message
-gateway/cabinet: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
-gateway/console: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport
+gateway/cabinet: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport gateway/token
+gateway/console: gateway gateway/admission gateway/browser gateway/diagram gateway/journal gateway/message gateway/passport gateway/token
 gateway/pipeline: gateway gateway/journal
 gateway/flow: gateway gateway/dispatch gateway/enrich gateway/journal gateway/passport gateway/pipeline gateway/upstream gateway/xmlsig
 gateway/httpserver: gateway/admission

@@ -229,12 +229,15 @@ const (
 	MethodNotAllowed Reason = "door.method"
 	// NotFound: no such request, or not visible to the asker.
 	NotFound Reason = "door.not_found"
-	// TransportMissing: the SOAP message of a partner who must sign is not signed (WS-Security).
+	// TransportMissing: the SOAP message of a partner who must sign is not signed (WS-Security). Told by partners;
+	// this gateway's own door says [PortalUnauthenticated], so that nobody learns how a partner proves itself.
 	TransportMissing Reason = "transport.signature_missing"
-	// TransportWrong: the SOAP message's signature is wrong, does not cover the Body, or is not the partner's.
+	// TransportWrong: the SOAP message's signature is wrong, does not cover the Body; of an answer, also: is not the partner's.
 	TransportWrong Reason = "transport.signature_wrong"
 	// TransportStale: the SOAP message is dated outside the window, or signed with a certificate outside its validity.
 	TransportStale Reason = "transport.stale"
+	// HeaderNotUnderstood: the SOAP message has a header entry that must be understood and is not (SOAP 1.1 §4.2.3).
+	HeaderNotUnderstood Reason = "transport.header_not_understood"
 	// Erased: the time to keep the document has passed; its digest remains.
 	Erased Reason = "door.erased"
 	// ReplayConflict: the message id was used before with other content.
@@ -335,7 +338,7 @@ var classes = map[Reason]Class{
 	MediaType: Permanent, MultipartBroken: Permanent, NotAcceptable: Permanent, MethodNotAllowed: Permanent,
 	NotFound: Permanent, Erased: Permanent, ReplayConflict: Permanent, Overload: Retry, PortalLimit: Retry, CitizenLimit: Permanent,
 	GuessLimit:       Permanent,
-	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent,
+	TransportMissing: Permanent, TransportWrong: Permanent, TransportStale: Permanent, HeaderNotUnderstood: Permanent,
 
 	SourceUnavailable: Retry, SourceTimeout: Retry, SourceMalformed: Retry, SourceFault: Retry, SourceNoData: Permanent,
 	ProviderUnavailable: Retry, ProviderRejected: Operator, ResultMismatch: Permanent, ResultConflict: Permanent,

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/corpus"
 	"egov-gateway/gateway/harness/tool"
 )
 
@@ -182,5 +185,87 @@ func TestTheXmlsec1Adapter(t *testing.T) {
 	}
 	if verified < 10 || refused < 30 {
 		t.Errorf("%d verified, %d refused: %s", verified, refused, &errs)
+	}
+}
+
+// What verify --corpus unpacks is gone when it ends, whichever way it ends.
+func TestNothingIsLeftOfAnUnpackedCorpus(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "kit.zip")
+	mustRun(t, 0, "corpus", "generate", "--kit", whole)
+	interrupt := filepath.Join(t.TempDir(), "interrupt")
+	if err := os.WriteFile(interrupt, []byte("#!/bin/sh\nkill -INT $PPID\nsleep 1\nexit 0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	spoil := func(change func(h map[string]any)) string {
+		name := filepath.Join(t.TempDir(), "broken.zip")
+		rewriteHeader(t, whole, name, change)
+		return name
+	}
+	tests := []struct {
+		name string
+		args []string
+	}{
+		{"a file that is named and not there", []string{spoil(func(h map[string]any) { h["ocsp"] = []string{"no-such-file"} })}},
+		{"lists that are named and not there", []string{spoil(func(h map[string]any) { h["crls"] = []string{"no-such-file"} })}},
+		{"no trusted roots", []string{spoil(func(h map[string]any) { h["trust"] = []string{} })}},
+		{"a verifier that is not there", []string{whole, "--verifier", filepath.Join(t.TempDir(), "nothing")}},
+		{"interrupted", []string{whole, "--verifier", interrupt, "--jobs", "1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			temp := t.TempDir()
+			t.Setenv("TMPDIR", temp)
+			mustRun(t, exitFailed, append([]string{"verify", "--corpus"}, tt.args...)...)
+			left, err := os.ReadDir(temp)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left are %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// rewriteHeader copies a corpus and changes its header.
+func rewriteHeader(t *testing.T, from, to string, change func(map[string]any)) {
+	t.Helper()
+	r, err := zip.OpenReader(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := zip.NewWriter(f)
+	changed := false
+	for _, part := range r.File {
+		if part.Name != corpus.HeaderFile {
+			if err := w.Copy(part); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		in, err := part.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h map[string]any
+		err = json.NewDecoder(in).Decode(&h)
+		if err := errors.Join(err, in.Close()); err != nil {
+			t.Fatal(err)
+		}
+		change(h)
+		out, err := w.Create(part.Name)
+		if err == nil {
+			err = json.NewEncoder(out).Encode(h)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed = true
+	}
+	if err := w.Close(); err != nil || !changed {
+		t.Fatalf("header found: %v, %v", changed, err)
 	}
 }

@@ -277,7 +277,7 @@ func TestR6WhatAnotherGatewayMustProve(t *testing.T) {
 	relay := func(keyID string, d shep.Data) shep.Payload {
 		return send(l.north, "PORTAL-GATEWAY", keyID, shep.TypeRequest, "", d)
 	}
-	refused("a message signed by somebody else", relay("system-portal", bundle("egov.kz", signed, good)), "SCE006", gateway.TransportWrong)
+	refused("a message signed by somebody else", relay("system-portal", bundle("egov.kz", signed, good)), "SCE004", gateway.PortalUnauthenticated)
 	refused("no receipt", relay("system-gateway", bundle("egov.kz", signed, "")), "SCE001", gateway.DocumentMalformed)
 	refused("a receipt that is not signed", relay("system-gateway", bundle("egov.kz", signed, receiptFor(signed, now.Format(time.RFC3339)))), "SCE017", gateway.SignatureMissing)
 	refused("a receipt signed by somebody else", relay("system-gateway", bundle("egov.kz", signed, string(mustSign(t, key("system-portal"), []byte(receiptFor(signed, now.Format(time.RFC3339))))))), "SCE016", gateway.NotAnchored)

@@ -291,7 +291,7 @@ func TestAsyncChannelPull(t *testing.T) {
 		t.Errorf("an unknown message: %+v", f)
 	}
 	// Another participant sees nothing of all that.
-	other := mustAsk[*shep.MessagesAnswer](t, l, "async", "system-portal", &shep.MessagesQuery{ServiceID: housing, Sender: shep.Sender{ID: "BANK"}})
+	other := mustAsk[*shep.MessagesAnswer](t, l, "async", "system-portal", &shep.MessagesQuery{ServiceID: housing, Date: l.clock.Now(), Sender: shep.Sender{ID: "BANK"}})
 	if len(other.Messages) != 0 {
 		t.Errorf("another participant sees %d messages", len(other.Messages))
 	}
@@ -441,10 +441,10 @@ func TestEveryMistakeHasItsCode(t *testing.T) {
 		{"a wrong password", "sync", "", from("EGOV", "x"), "SCE004", gateway.PortalUnauthenticated},
 		{"a service the sender has not", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.ServiceID = "TEST_SERVICE_ID" }), "SCE004", gateway.ServiceUnknown},
 		{"another service than the form's", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.ServiceID = "EGOV-S-COMPLAINT" }), "SCE004", gateway.ServiceUnknown},
-		{"not signed by who must sign", "sync", "", from("BANK", ""), "SCE007", gateway.TransportMissing},
-		{"signed by somebody else", "sync", "system-state", from("BANK", ""), "SCE006", gateway.TransportWrong},
-		{"signed by another organisation's system", "sync", "system-gateway", from("ORG", ""), "SCE006", gateway.TransportWrong},
-		{"signed by a citizen", "sync", "citizen-01", from("ORG", ""), "SCE006", gateway.TransportWrong},
+		{"not signed by who must sign", "sync", "", from("BANK", ""), "SCE004", gateway.PortalUnauthenticated},
+		{"signed by somebody else", "sync", "system-state", from("BANK", ""), "SCE004", gateway.PortalUnauthenticated},
+		{"signed by another organisation's system", "sync", "system-gateway", from("ORG", ""), "SCE004", gateway.PortalUnauthenticated},
+		{"signed by a citizen", "sync", "citizen-01", from("ORG", ""), "SCE004", gateway.PortalUnauthenticated},
 		{"an expired partner's certificate", "sync", "citizen-expired", from("OLD", ""), "SCE005", gateway.TransportStale},
 		{"signed, but without the password", "sync", "system-portal", from("BOTH", ""), "SCE004", gateway.PortalUnauthenticated},
 		{"too old", "sync", "", from("EGOV", l.password, func(m *shep.Message) { m.Date = l.clock.Now().Add(-2 * time.Hour) }), "SCE005", gateway.TransportStale},

@@ -10,10 +10,12 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -57,10 +59,10 @@ func (v *verifyCmd) runCorpus(out streams) error {
 	}
 	defer r.Close()
 	material, clean, err := unpack(r)
+	defer clean() // what was unpacked before an error, too
 	if err != nil {
 		return err
 	}
-	defer clean()
 	if v.Jobs <= 0 {
 		v.Jobs = runtime.GOMAXPROCS(0)
 	}
@@ -70,8 +72,11 @@ func (v *verifyCmd) runCorpus(out streams) error {
 			return err
 		}
 	}
+	// Whoever interrupts it ends it here, so that what was unpacked is removed.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	start := time.Now()
-	classes, err := v.judgeAll(out, r, ask)
+	classes, err := v.judgeAll(ctx, out, r, ask)
 	if err != nil {
 		return err
 	}
@@ -87,11 +92,11 @@ type task struct {
 }
 
 // judgeAll judges side by side and writes the lines in the order of the manifest.
-func (v *verifyCmd) judgeAll(out streams, r *corpus.Reader, ask judge) (map[string]*tally, error) {
+func (v *verifyCmd) judgeAll(ctx context.Context, out streams, r *corpus.Reader, ask judge) (map[string]*tally, error) {
 	bar := progress(out.err, r.Header.Entries, "documents")
 	defer bar.Finish() //nolint:errcheck // a picture
 	classes := map[string]*tally{}
-	g, ctx := errgroup.WithContext(context.Background())
+	g, ctx := errgroup.WithContext(ctx)
 	work, order := make(chan *task), make(chan *task, 4*v.Jobs)
 	g.Go(func() error {
 		defer close(order)

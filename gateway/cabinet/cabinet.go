@@ -25,6 +25,7 @@ import (
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
 	"egov-gateway/gateway/passport"
+	"egov-gateway/gateway/token"
 )
 
 // Audience is the "aud" that a portal puts into a citizen's token.
@@ -147,8 +148,8 @@ func (k Keys) has(portal string, key ed25519.PublicKey) bool {
 // citizen returns who asks, from the bearer token of a portal's program or the browser's session. A
 // token that has been exchanged for a session counts no more.
 func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		p, err := c.check(r, token)
+	if bearer, ok := admission.BearerToken(r); ok {
+		p, err := c.check(r, bearer)
 		if err == nil && c.sessions.isSpent(p) {
 			err = errSignIn
 		}
@@ -175,9 +176,12 @@ type proof struct {
 
 // check reads a token. One that no portal signed counts as a guess of the request's address; one that has
 // ended, or says what it must not, does not: portals show such by mistake.
-func (c *Cabinet) check(r *http.Request, token string) (proof, error) {
+func (c *Cabinet) check(r *http.Request, raw string) (proof, error) {
+	if token.Check(raw) != nil {
+		return proof{}, errSignIn
+	}
 	var claims Claims
-	parsed, err := c.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+	parsed, err := c.parser.ParseWithClaims(raw, &claims, func(t *jwt.Token) (any, error) {
 		iss, err := t.Claims.GetIssuer()
 		if err != nil {
 			return nil, err
@@ -204,7 +208,7 @@ func (c *Cabinet) check(r *http.Request, token string) (proof, error) {
 	}
 	p := proof{who: journal.KeyOf(c.c.Secret, iin), portal: claims.Issuer, until: claims.ExpiresAt.Time}
 	// What is signed, not the letters of the token: the same signature can be written in several ways.
-	signed := token[:strings.LastIndexByte(token, '.')]
+	signed := raw[:strings.LastIndexByte(raw, '.')]
 	for _, key := range (*c.portals.Load())[claims.Issuer] {
 		if ed25519.Verify(key, []byte(signed), parsed.Signature) {
 			p.key = key

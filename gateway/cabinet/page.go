@@ -95,6 +95,10 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusNotFound
 	case gateway.Erased:
 		status = http.StatusGone
+	case gateway.BodyTooLarge:
+		status = http.StatusRequestEntityTooLarge
+	case gateway.MediaType:
+		status = http.StatusUnsupportedMediaType
 	default:
 		c.c.Log.Error("cabinet", "reason", string(reason), "error", err)
 	}

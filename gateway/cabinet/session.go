@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/journal"
 )
 
@@ -20,6 +21,8 @@ const (
 	maxSessions = 50_000
 	// maxSpent bounds the tokens that were exchanged and have not ended yet.
 	maxSpent = 200_000
+	// maxForm bounds the form of a sign-in, in bytes: a portal's token has some hundreds.
+	maxForm = 16 << 10
 )
 
 // A session is one citizen's, in one browser. It ends when the portal's token would have.
@@ -171,8 +174,10 @@ func originsOf(c Config) (*http.CrossOriginProtection, error) {
 // signIn takes the portal's token from a form, so that it stands in no address, and exchanges it for
 // a session of the gateway's own.
 func (c *Cabinet) signIn(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	cookie, err := "", c.ownForm(r)
+	if err == nil {
+		err = admission.BoundForm(w, r, maxForm)
+	}
 	if err == nil {
 		var p proof
 		if p, err = c.check(r, r.PostFormValue("token")); err == nil {

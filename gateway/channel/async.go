@@ -76,7 +76,8 @@ func (c *call) getMessages(ctx context.Context, q *shep.MessagesQuery) (shep.Pay
 	if amount == 0 {
 		amount = DefaultAmount
 	}
-	all, err := c.c.Outbox.waiting(ctx, c.party, q, min(amount, 10*DefaultAmount), c.party.MaxBytes*3/4, c.place.Reserve)
+	all, err := c.c.Outbox.waiting(ctx, c.party, q, answerRoom{amount: min(amount, 10*DefaultAmount), bytes: c.party.MaxBytes * 3 / 4,
+		reserve: c.place.Reserve, pace: func(ctx context.Context) error { return c.c.Directory.await(ctx, c.party, c.c.Now) }})
 	if err != nil {
 		return nil, err
 	}

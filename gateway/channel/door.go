@@ -8,6 +8,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -21,6 +22,7 @@ import (
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/admission"
+	"egov-gateway/gateway/identity"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -186,6 +188,8 @@ type call struct {
 	claimed *Participant // who called, or who the message says sent it; for logs and metrics only
 	party   *Participant // nil until it is proven
 	service string       // code in the passports
+	cause   string       // of [errUnproven], for the log alone
+	status  int          // of the answer, if it is decided already
 }
 
 func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
@@ -205,7 +209,11 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 			d.c.Observe(name, c.op, reason, time.Since(start))
 		}
 		if err != nil {
-			d.c.Log.Info("refused", "door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op), "reason", string(reason), "error", err)
+			line := []any{"door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op), "reason", string(reason), "error", err}
+			if c.cause != "" {
+				line = append(line, "cause", c.cause)
+			}
+			d.c.Log.Info("refused", line...)
 			answer = c.fault(err)
 			if seconds, ok := admission.RetryAfter(err); ok {
 				w.Header().Set("Retry-After", strconv.Itoa(seconds))
@@ -227,6 +235,11 @@ func inUTF8(charset string) bool {
 
 // run works on one message: who calls, room for what the message brings, then the work.
 func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error) {
+	if err := admission.CheckEncoding(r); err != nil {
+		admission.Dismiss(w, r)
+		c.status = http.StatusUnsupportedMediaType
+		return nil, err
+	}
 	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "text/xml" && kind != "application/xml" || !inUTF8(parameters["charset"]) {
 		admission.Dismiss(w, r)
@@ -274,7 +287,7 @@ func (c *call) run(w http.ResponseWriter, r *http.Request) (shep.Payload, error)
 	if err := c.place.Prove(c.party.Name); err != nil {
 		return nil, err
 	}
-	if err := c.fresh(h); err != nil {
+	if err := c.fresh(h, &opened); err != nil {
 		return nil, err
 	}
 	if h.service != "" {
@@ -307,18 +320,34 @@ func (c *call) perform(ctx context.Context, p shep.Payload) (shep.Payload, error
 	return nil, malformed("the operation is unknown")
 }
 
+// errUnproven is the one refusal of everybody who did not prove to be the participant that he names:
+// an unknown sender, a wrong password, no signature or somebody else's. It does not tell which, so that
+// nobody can ask for the register of senders and their proofs. The operator's log does.
+var errUnproven = gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown, or the message lacks the proof agreed with it: password, signature, or both")
+
+// nobody is compared with when the sender is unknown, so that this takes as long.
+var nobody = &Participant{PasswordSHA256: [32]byte{1}}
+
 // identify finds the participant and lets it prove itself, by password, signature or both.
 func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate, size int) error {
 	p := c.c.Directory.find(h.sender.ID, signer)
+	// A missing or foreign signature counts as a guess like a wrong password does, so that it looks the same.
+	unproven := func(cause string) error {
+		c.cause = cause
+		return c.c.House.Guesses().Refuse("shep", c.remote, errUnproven)
+	}
 	if p == nil {
 		return c.checkPassword(nil, h)
 	}
 	c.claimed = p
 	if p.signs() {
 		if signer == nil {
-			return gateway.Errorf(gateway.TransportMissing, "this sender signs its messages")
+			return unproven("the message is not signed")
 		}
 		if err := c.judge(ctx, p, signer); err != nil {
+			if gateway.ReasonOf(err) == gateway.TransportWrong {
+				return unproven(gateway.DetailOf(err))
+			}
 			return err
 		}
 	}
@@ -345,15 +374,19 @@ func (c *call) checkPassword(p *Participant, h header) error {
 	return c.c.House.Guesses().Compare(shown, func() error {
 		switch {
 		case p == nil:
-			return gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown")
+			nobody.passwordHolds(shown.Digest)
+			c.cause = "no participant has that sender id"
+			return errUnproven
 		case !p.passwordHolds(shown.Digest):
-			return gateway.Errorf(gateway.PortalUnauthenticated, "the sender's password is wrong")
+			c.cause = "the password is wrong"
+			return errUnproven
 		}
 		return nil
 	})
 }
 
-// judge is the transport's verdict on a signer.
+// judge is the transport's verdict on a signer. Whoever is not this participant is
+// [gateway.TransportWrong]; other reasons are for its own certificate.
 func (c *call) judge(ctx context.Context, p *Participant, signer *trust.Certificate) error {
 	for _, pinned := range p.Certificates {
 		if !signer.Equal(pinned) {
@@ -364,7 +397,8 @@ func (c *call) judge(ctx context.Context, p *Participant, signer *trust.Certific
 		}
 		return nil
 	}
-	if p.Organisation.IsZero() {
+	// A certificate that does not even name the organisation is refused for the price of a pinned one.
+	if p.Organisation.IsZero() || identity.BindOrganisation(signer, p.Organisation, true) != nil {
 		return gateway.Errorf(gateway.TransportWrong, "the signer is not this sender")
 	}
 	out := c.c.Verifier.JudgeCertificate(ctx, signer, verification.Want{At: c.now, Purpose: trust.PurposeInformationSystem, Organisation: p.Organisation})
@@ -373,27 +407,50 @@ func (c *call) judge(ctx context.Context, p *Participant, signer *trust.Certific
 	case err == nil || r.Class() != gateway.Permanent:
 		return err
 	case r == gateway.CertificateExpired || r == gateway.CertificateNotYetValid || r == gateway.IssuerExpired:
-		return gateway.Errorf(gateway.TransportStale, "%w", err)
-	default:
-		return gateway.Errorf(gateway.TransportWrong, "%w", err)
+		if issued(out.Verdict) {
+			return gateway.Errorf(gateway.TransportStale, "the signer's certificate is outside its validity: %w", err)
+		}
 	}
+	return gateway.Errorf(gateway.TransportWrong, "the signer is not this sender: %s", gateway.ReasonOf(err))
 }
 
-// fresh wants a date inside the window, where the message has one.
-func (c *call) fresh(h header) error {
-	if h.undated {
-		return nil
+// issued reports whether a trusted authority issued the certificate, to whom it had to.
+func issued(v gateway.Verdict) bool {
+	holds := 0
+	for _, k := range v.Checks {
+		if (k.Name == gateway.CheckPath || k.Name == gateway.CheckIdentity) && k.Status == gateway.Verified {
+			holds++
+		}
+	}
+	return holds == 2
+}
+
+// fresh wants every date that a message states inside the window: its own, and that of its WS-Security
+// header. A signed message has one of the two under its signature, or it would be good for ever; one by
+// password alone may leave it out.
+func (c *call) fresh(h header, opened *shep.Opened) error {
+	stamp := opened.Timestamp
+	if h.undated && opened.Signer != nil && (!stamp.Signed || stamp.Created.IsZero()) {
+		return gateway.Errorf(gateway.TransportStale, "a signed message needs a date, its own or a signed wsu:Created")
 	}
 	// Instants are compared: a difference of centuries does not fit into a duration.
-	if h.date.Before(c.now.Add(-c.c.Window)) || h.date.After(c.now.Add(FutureWindow)) {
+	from, until := c.now.Add(-c.c.Window), c.now.Add(FutureWindow)
+	if !h.undated && (h.date.Before(from) || h.date.After(until)) {
 		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
+	}
+	if !stamp.Created.IsZero() && (stamp.Created.Before(from) || stamp.Created.After(until)) {
+		return gateway.Errorf(gateway.TransportStale, "wsu:Created may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
+	}
+	if !stamp.Expires.IsZero() && (!c.now.Before(stamp.Expires) || stamp.Expires.Before(stamp.Created)) {
+		return gateway.Errorf(gateway.TransportStale, "the message expired by its wsu:Timestamp")
 	}
 	return nil
 }
 
 // reply writes the answer. A client's mistake is a fault under status 200, which every SOAP
 // stack reads (WS-I Basic Profile R1107); 500 is kept for troubles of our own, so that the
-// operator's alert on it means what it says. Other statuses make common stacks hide the fault.
+// operator's alert on it means what it says. Other statuses make common stacks hide the fault; a coded
+// body gets 415 all the same, for it is the stack that coded it.
 func (c *call) reply(w http.ResponseWriter, r *http.Request, answer shep.Payload, reason gateway.Reason) {
 	doc, err := shep.Encode(answer)
 	if err == nil && c.party != nil && c.party.signs() {
@@ -414,6 +471,7 @@ func (c *call) reply(w http.ResponseWriter, r *http.Request, answer shep.Payload
 			status = http.StatusInternalServerError
 		}
 	}
+	status = cmp.Or(c.status, status)
 	if reason == gateway.BodyTooLarge || reason == gateway.BodyTruncated || reason == gateway.Overload {
 		admission.HangUp(w, r)
 	}
@@ -425,6 +483,9 @@ func (c *call) reply(w http.ResponseWriter, r *http.Request, answer shep.Payload
 // client's mistake, its detail; each fault of a form is a subError.
 func (c *call) fault(err error) *shep.Fault {
 	p := intake.ProblemOf(c.c.Texts, c.lang, err)
+	if p.Reason == gateway.HeaderNotUnderstood {
+		return &shep.Fault{Operation: c.op, Code: shep.FaultMustUnderstand, String: p.Title} // no detail: SOAP 1.1 §4.4
+	}
 	code, session := shep.CodeOf(p.Reason), shep.NewSession()
 	data := string(p.Reason)
 	if p.Detail != "" {

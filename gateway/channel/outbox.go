@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -236,59 +235,102 @@ func (o *Outbox) message(ctx context.Context, it journal.Item) (shep.AsyncMessag
 		Data: shep.Data{Form: shep.FormString, Document: data}}, nil
 }
 
-// waiting returns a participant's oldest messages that fit a query, at most amount and at most
-// bytes of data, but one in any case. For each, reserve takes the room that its answer needs; when
-// there is none, the others wait for the next question.
-func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, amount, bytes int,
-	reserve func(int64) error) ([]shep.AsyncMessage, error) {
-	var chosen []journal.Item
-	if q.ID != "" {
-		it, err := o.item(ctx, p, q.ID)
-		if gateway.ReasonOf(err) == gateway.NotFound {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if it.State == gateway.StateAccepted && o.fits(it, q) {
-			chosen = append(chosen, it)
-		}
-	}
-	if q.ID == "" {
-		if err := journal.Each(ctx, o.journal, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Limit: 200}, func(it journal.Item) error {
-			if o.fits(it, q) {
-				chosen = append(chosen, it)
-			}
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-	}
-	slices.Reverse(chosen) // the journal lists the newest first
+// Bounds of a walk over a participant's queue.
+const (
+	// nextPage is how many messages one token of the participant's rate pays for. The first page holds
+	// as many as are asked for, and mostly all of them fit.
+	nextPage = 200
+	// walkTime is how long a question may look for messages. It ends before the answer's connection does.
+	walkTime = 20 * time.Second
+)
+
+// errAnswered ends a walk that has all it was asked for.
+var errAnswered = errors.New("channel: the answer is full")
+
+// An answerRoom says how much one answer may hold.
+type answerRoom struct {
+	amount, bytes int               // messages, and bytes of their data
+	reserve       func(int64) error // takes the memory that one of them needs
+	pace          func(context.Context) error
+}
+
+// waiting returns a participant's oldest messages that fit a query, at most as many as room has place
+// for, but one in any case. When there is no memory for more, the others wait for the next question.
+//
+// The walk ends with the last message that is answered. A chain has no index, so a question for one
+// may have to walk over the whole queue: each page but the first is paced.
+func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, room answerRoom) ([]shep.AsyncMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, walkTime)
+	defer cancel()
 	var out []shep.AsyncMessage
-	for _, it := range chosen {
-		if len(out) == amount {
-			break
+	take := func(it journal.Item) error {
+		if !o.fits(it, q) {
+			return nil
 		}
 		m, err := o.message(ctx, it)
 		if errors.Is(err, journal.ErrErased) || errors.Is(err, journal.ErrNotFound) {
-			continue // confirmed in this very moment
+			return nil // confirmed in this very moment
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if bytes -= len(m.Data.Document); bytes < 0 && len(out) > 0 {
-			break
+		if room.bytes -= len(m.Data.Document); room.bytes < 0 && len(out) > 0 {
+			return errAnswered
 		}
-		if err := reserve(answerTimes * int64(len(m.Data.Document))); err != nil {
+		if err := room.reserve(answerTimes * int64(len(m.Data.Document))); err != nil {
 			if len(out) > 0 {
-				break
+				return errAnswered
 			}
-			return nil, err
+			return err
 		}
-		out = append(out, m)
+		if out = append(out, m); len(out) >= room.amount {
+			return errAnswered
+		}
+		return nil
 	}
-	return out, nil
+	err := o.visitWaiting(ctx, p, q, room, take)
+	switch {
+	case err == nil || errors.Is(err, errAnswered):
+		return out, nil
+	case ctx.Err() != nil && len(out) > 0:
+		return out, nil // the others are had by the next question
+	case ctx.Err() != nil:
+		return nil, gateway.Errorf(gateway.PortalLimit, "the queue is too long for a question about one chain; ask without correlationId and confirm what came")
+	}
+	return nil, err
+}
+
+// visitWaiting visits what a query may mean, the oldest first.
+func (o *Outbox) visitWaiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, room answerRoom, visit func(journal.Item) error) error {
+	if q.ID != "" {
+		it, err := o.item(ctx, p, q.ID)
+		if gateway.ReasonOf(err) == gateway.NotFound || err == nil && it.State != gateway.StateAccepted {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return visit(it)
+	}
+	return journal.Each(ctx, pacedList{o.journal, room.pace}, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Service: q.ServiceID,
+		Oldest: true, Limit: room.amount}, visit)
+}
+
+// A pacedList waits before each page but the first.
+type pacedList struct {
+	from journal.Lister
+	pace func(context.Context) error
+}
+
+// List implements journal.Lister.
+func (l pacedList) List(ctx context.Context, q journal.Query) ([]journal.Item, string, error) {
+	if q.Cursor != "" {
+		if err := l.pace(ctx); err != nil {
+			return nil, "", err
+		}
+		q.Limit = nextPage
+	}
+	return l.from.List(ctx, q)
 }
 
 func (o *Outbox) fits(it journal.Item, q *shep.MessagesQuery) bool {

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -240,6 +241,25 @@ func (d *Directory) take(p *Participant, now time.Time) bool {
 	return b != nil && b.take(now)
 }
 
+// await takes one message's worth of the participant's rate as soon as there is one, or returns the
+// error of ctx. It takes none from a participant who has been taken out.
+func (d *Directory) await(ctx context.Context, p *Participant, now func() time.Time) error {
+	for {
+		b := d.now.Load().buckets[p.Name]
+		if b == nil {
+			return gateway.Errorf(gateway.PortalUnauthenticated, "the participant is not configured any more")
+		}
+		if b.take(now()) {
+			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(b.refill()):
+		}
+	}
+}
+
 // A bucket fills with rate tokens a second, up to two seconds' worth.
 type bucket struct {
 	rate float64
@@ -247,6 +267,11 @@ type bucket struct {
 	mu   sync.Mutex // guards left and at
 	left float64
 	at   time.Time
+}
+
+// refill is how long one token takes to come.
+func (b *bucket) refill() time.Duration {
+	return time.Duration(float64(time.Second) / max(b.rate, 0.001))
 }
 
 func (b *bucket) take(now time.Time) bool {

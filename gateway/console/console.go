@@ -246,7 +246,9 @@ func (c *Console) order(do func(v visit) error) http.HandlerFunc {
 		if err := c.forgery.Check(v.r); err != nil {
 			return gateway.Errorf(gateway.FormForged, "the order comes from another site")
 		}
-		v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 64<<10)
+		if err := admission.BoundForm(v.w, v.r, 64<<10); err != nil {
+			return err
+		}
 		if err := v.r.ParseForm(); err != nil {
 			return gateway.Errorf(gateway.FormForged, "the order cannot be read")
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/token"
 )
 
 // OIDC is a sign-in at an identity provider: OpenID Connect Core 1.0, code flow with PKCE
@@ -169,13 +170,16 @@ func (d *oidcDoor) end(ctx context.Context, cookie, state, code string) (string,
 		return "", err
 	}
 	ctx = oidc.ClientContext(ctx, d.c.Client)
-	token, err := d.flow(p).Exchange(ctx, code, oauth2.VerifierOption(one.Verifier))
+	tokens, err := d.flow(p).Exchange(ctx, code, oauth2.VerifierOption(one.Verifier))
 	if err != nil {
 		return refused("the identity provider does not take the code")
 	}
-	raw, ok := token.Extra("id_token").(string)
+	raw, ok := tokens.Extra("id_token").(string)
 	if !ok {
 		return refused("the identity provider gave no ID token")
+	}
+	if err := token.Check(raw); err != nil {
+		return refused("the ID token does not verify: " + gateway.DetailOf(err))
 	}
 	id, err := p.VerifierContext(ctx, &oidc.Config{ClientID: d.c.ClientID, Now: d.now}).Verify(ctx, raw)
 	if err != nil {

@@ -224,6 +224,10 @@ func (c *Console) refuse(v visit, err error) {
 		status = http.StatusForbidden
 	case gateway.NotFound:
 		status = http.StatusNotFound
+	case gateway.BodyTooLarge:
+		status = http.StatusRequestEntityTooLarge
+	case gateway.MediaType:
+		status = http.StatusUnsupportedMediaType
 	default:
 		c.c.Log.Error("console", "reason", string(reason), "error", err)
 	}

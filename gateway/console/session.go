@@ -205,9 +205,12 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, o *Operator, how
 // signInWithToken is for demonstrations: TEST ONLY.
 func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	if err := c.forgery.Check(r); err != nil {
 		c.refuse(v, gateway.Errorf(gateway.FormForged, "the sign-in comes from another site"))
+		return
+	}
+	if err := admission.BoundForm(w, r, 4<<10); err != nil {
+		c.refuse(v, err)
 		return
 	}
 	var who *Operator

@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,7 @@ type issuer struct {
 	// change spoils the claims; sign replaces the key.
 	change func(map[string]any)
 	sign   *rsa.PrivateKey
+	crit   []string // of the header; nil leaves it out
 
 	challenge, nonce string
 }
@@ -88,11 +90,15 @@ func (i *issuer) token() string {
 	if i.change != nil {
 		i.change(claims)
 	}
+	header := map[string]any{"alg": "RS256", "kid": "1"}
+	if i.crit != nil {
+		header["crit"] = i.crit
+	}
 	part := func(v any) string {
 		b, _ := json.Marshal(v)
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
-	signed := part(map[string]string{"alg": "RS256", "kid": "1"}) + "." + part(claims)
+	signed := part(header) + "." + part(claims)
 	sum := sha256.Sum256([]byte(signed))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, i.sign, crypto.SHA256, sum[:])
 	if err != nil {
@@ -127,6 +133,13 @@ func TestSignInByOpenIDConnect(t *testing.T) {
 		{"a token of another sign-in", "", func(c map[string]any) { c["nonce"] = "another" }, nil, false},
 		{"a token without a nonce", "", func(c map[string]any) { delete(c, "nonce") }, nil, false},
 		{"a token signed by somebody else", "", nil, other, false},
+		{"an end that is a string", "", func(c map[string]any) { c["exp"] = fmt.Sprint(now.Add(5 * time.Minute).Unix()) }, nil, false},
+		{"an end after the year 9999", "", func(c map[string]any) { c["exp"] = 253402300800 }, nil, false},
+		{"an end beyond all clocks", "", func(c map[string]any) { c["exp"] = 1e300 }, nil, false},
+		{"a beginning that is a string", "", func(c map[string]any) { c["nbf"] = fmt.Sprint(now.Unix()) }, nil, false},
+		{"an issue that is a string", "", func(c map[string]any) { c["iat"] = fmt.Sprint(now.Unix()) }, nil, false},
+		{"an issue before the year 1", "", func(c map[string]any) { c["iat"] = -62135596801 }, nil, false},
+		{"a token that demands nothing, in so many words", "", func(c map[string]any) { c["critical"] = []string{} }, nil, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,6 +208,28 @@ func TestASignInBesideGuesses(t *testing.T) {
 	v := p.visitor()
 	if got := v.get("/console/oidc"); got != http.StatusOK || !strings.Contains(v.last, "by-oidc") {
 		t.Errorf("the operator: %d", got)
+	}
+}
+
+// A token whose header demands an extension signs nobody in, known or not, and however few it lists.
+func TestATokenThatDemandsAnExtension(t *testing.T) {
+	for _, crit := range [][]string{{}, {"exp"}, {"b64"}, {"urn:unknown"}} {
+		i := newIssuer(t)
+		i.crit = crit
+		front := httptest.NewUnstartedServer(nil)
+		p := newPlace(t, func(c *console.Config) {
+			c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: "http://" + front.Listener.Addr().String() + "/console/oidc/callback"}
+		})
+		mux := http.NewServeMux()
+		p.con.Register(mux)
+		front.Config.Handler = mux
+		front.Start()
+		defer front.Close()
+		p.server = front
+		v := p.visitor()
+		if status := v.get("/console/oidc"); status == http.StatusOK && strings.Contains(v.last, "by-oidc") {
+			t.Errorf("crit %q: signed in", crit)
+		}
 	}
 }
 

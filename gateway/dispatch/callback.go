@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -182,7 +183,7 @@ func (c *Counter) handle(kind string) http.HandlerFunc {
 // receive takes one document: who sends it, room for what comes, then the work.
 func (c *Counter) receive(w http.ResponseWriter, r *http.Request, kind string) (provider string, fresh bool, err error) {
 	if provider, err = c.authenticate(r); err == nil {
-		err = wantXML(r)
+		err = cmp.Or(admission.CheckEncoding(r), wantXML(r))
 	}
 	var place *admission.Place
 	if err == nil {
@@ -213,7 +214,7 @@ func (c *Counter) receive(w http.ResponseWriter, r *http.Request, kind string) (
 // authenticate wants the bearer token of the provider named in the path.
 func (c *Counter) authenticate(r *http.Request) (string, error) {
 	refused := gateway.Errorf(gateway.ProviderUnauthenticated, "send the provider's bearer token")
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	token, bearer := admission.BearerToken(r)
 	if !bearer {
 		return "", refused
 	}

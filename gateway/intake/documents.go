@@ -29,7 +29,7 @@ func (a *decision) checkDocuments() error {
 	var total int64
 	for i, x := range a.request.Attachments {
 		if !slices.ContainsFunc(rules.Documents, func(r passport.DocumentRule) bool { return r.Kind == x.Kind }) {
-			return gateway.Errorf(gateway.AttachmentUnexpected, "attachment %d: the service takes no documents of the kind %s", i+1, x.Kind)
+			return gateway.Errorf(gateway.AttachmentUnexpected, "attachment %d is of a kind that the service does not take", i+1)
 		}
 		if total += x.Size; total > rules.TotalBytes {
 			return gateway.Errorf(gateway.AttachmentsTooLarge, "all documents together may have %d bytes", rules.TotalBytes)
@@ -51,7 +51,11 @@ func (a *decision) checkDocuments() error {
 		}
 		found := contentType(f.Data)
 		if found != x.MediaType || !slices.Contains(acceptedTypes, found) {
-			return gateway.Errorf(gateway.AttachmentType, "attachment %d is %s by its content, signed was %s", i+1, found, x.MediaType)
+			signed := "another type"
+			if slices.Contains(acceptedTypes, x.MediaType) {
+				signed = x.MediaType
+			}
+			return gateway.Errorf(gateway.AttachmentType, "attachment %d is %s by its content, signed was %s", i+1, found, signed)
 		}
 	}
 	for i, f := range a.files {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (d *Desk) authenticate(r *http.Request) (string, error) {
 		}
 	}
 	refused := gateway.Errorf(gateway.PortalUnauthenticated, "send the portal's bearer token or its client certificate")
-	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	bearer, ok := admission.BearerToken(r)
 	if !ok {
 		return "", refused
 	}
@@ -137,6 +138,9 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 		d.problem(w, r, err)
 	}
 	asXML, err := wantsXML(r)
+	if err == nil {
+		err = admission.CheckEncoding(r)
+	}
 	var place *admission.Place
 	if err == nil {
 		place, err = d.rest.Enter(portal, r.RemoteAddr)
@@ -175,25 +179,62 @@ func (d *Desk) post(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, d.jsonReceipt(ad))
 }
 
-// wantsXML reads Accept; JSON is the default (RFC 9110 §12.5.1).
+// A mediaRange is one entry of Accept: how well it fits, where it stands, and its weight.
+type mediaRange struct {
+	fit, place int
+	weight     float64
+}
+
+// wantsXML reads Accept with its weights (RFC 9110 §12.5.1). Of two that weigh the same the one that is
+// named first is taken, and JSON where one range means both or nothing is said.
 func wantsXML(r *http.Request) (bool, error) {
-	accept := r.Header.Get("Accept")
-	if accept == "" {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if strings.TrimSpace(accept) == "" {
 		return false, nil
 	}
-	for part := range strings.SplitSeq(accept, ",") {
-		t, params, err := mime.ParseMediaType(strings.TrimSpace(part))
-		if err != nil || params["q"] == "0" {
+	asJSON, asXML := mediaRange{}, mediaRange{}
+	for place, part := range strings.Split(accept, ",") {
+		kind, params, err := mime.ParseMediaType(strings.TrimSpace(part))
+		if err != nil {
 			continue
 		}
-		switch t {
-		case "application/json", "application/*", "*/*":
-			return false, nil
+		m := mediaRange{place: place, weight: 1}
+		if q, given := params["q"]; given {
+			if m.weight, err = strconv.ParseFloat(q, 64); err != nil || !(m.weight >= 0 && m.weight <= 1) {
+				continue
+			}
+		}
+		switch kind {
+		case "application/json":
+			m.fit = 3
+			asJSON = asJSON.or(m)
 		case "application/xml", "text/xml":
-			return true, nil
+			m.fit = 3
+			asXML = asXML.or(m)
+		case "application/*":
+			m.fit = 2
+			asJSON, asXML = asJSON.or(m), asXML.or(m)
+		case "*/*":
+			m.fit = 1
+			asJSON, asXML = asJSON.or(m), asXML.or(m)
 		}
 	}
-	return false, gateway.Errorf(gateway.NotAcceptable, "application/json and application/xml exist")
+	if asJSON.weight == 0 && asXML.weight == 0 {
+		return false, gateway.Errorf(gateway.NotAcceptable, "application/json and application/xml exist")
+	}
+	if asJSON.weight == asXML.weight {
+		return asXML.place < asJSON.place, nil
+	}
+	return asXML.weight > asJSON.weight, nil
+}
+
+// or is the range that counts for a representation: the one that names it most exactly, of two such the
+// heavier.
+func (m mediaRange) or(n mediaRange) mediaRange {
+	if n.fit > m.fit || n.fit == m.fit && n.weight > m.weight {
+		return n
+	}
+	return m
 }
 
 // read takes the signed document and the attached files from the body.
@@ -201,7 +242,7 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch kind {
 	case "application/xml", "text/xml":
-		doc, err := place.Read(w, r, d.c.MaxBody)
+		doc, err := d.readDocument(w, r, place)
 		return doc, nil, err
 	case "multipart/form-data":
 		if params["boundary"] == "" {
@@ -224,6 +265,17 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	}
 	admission.Dismiss(w, r)
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
+}
+
+// readDocument reads a body that is the signed document alone. What is too long for a document is refused
+// by its announced length, before the caller is given leave to send it.
+func (d *Desk) readDocument(w http.ResponseWriter, r *http.Request, place *admission.Place) ([]byte, error) {
+	limit := min(int64(d.c.MaxDocument), d.c.MaxBody)
+	doc, err := place.Read(w, r, limit)
+	if gateway.ReasonOf(err) == gateway.BodyTooLarge && r.ContentLength <= d.c.MaxBody {
+		err = gateway.Errorf(gateway.DocumentTooLarge, "at most %d bytes are taken of a signed document", limit)
+	}
+	return doc, err
 }
 
 func readParts(r *notingReader, boundary string, place *admission.Place) (doc []byte, files []File, err error) {

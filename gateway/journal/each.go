@@ -4,11 +4,11 @@ import "context"
 
 // A Lister is the part of a [Store] that [Each] reads.
 type Lister interface {
-	// List returns a page of items, newest first, and the cursor of the next one, "" at the end.
+	// List returns a page of items in the order of q, and the cursor of the next one, "" at the end.
 	List(ctx context.Context, q Query) ([]Item, string, error)
 }
 
-// Each visits every item that q selects, newest first, without events and bodies. It holds one
+// Each visits every item that q selects, in the order of q, without events and bodies. It holds one
 // page of q.Limit items at a time and begins at q.Cursor. The first error, of the store or of
 // visit, ends the walk and is returned as it is.
 //

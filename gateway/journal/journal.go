@@ -57,8 +57,10 @@ type Store interface {
 	// durable at the call. [ErrErased] when retention took it.
 	Body(ctx context.Context, id gateway.RequestID, name string) ([]byte, error)
 
-	// List returns items, newest first, without events and bodies, and the cursor of the next
-	// page, "" at the end. It reads what was durable at the call.
+	// List returns items, newest first unless q.Oldest, without events and bodies, and the cursor
+	// of the next page, "" at the end. It reads what was durable at the call. A page of a query by
+	// Service may be short, or empty, although there is a next one: a store that has no index for
+	// it looks at a bounded number of items for each page.
 	List(ctx context.Context, q Query) ([]Item, string, error)
 
 	// Stats counts items by shard and state, and proves by a write that the store still works.
@@ -220,15 +222,25 @@ type Step struct {
 	At     time.Time
 }
 
+// LetterPrefix begins the name of every shard that holds messages to participants instead of
+// citizens' requests. A store may index the two differently.
+const LetterPrefix = "shep:"
+
 // A Query selects items; empty fields select all.
 type Query struct {
 	Citizen CitizenKey
 	Shard   string
 	State   gateway.State
+	// Service selects items of one service. Together with State and a Shard of [LetterPrefix] a page costs
+	// what it holds, however many items of other services stand between them, where the store indexes them.
+	Service string
 	// DueBefore selects what should have been worked on before that instant.
 	DueBefore time.Time
-	Cursor    string
-	Limit     int // 0 means 50
+	// Oldest turns the order round: the items come as they were created. A cursor is good for the
+	// order in which it was given.
+	Oldest bool
+	Cursor string
+	Limit  int // 0 means 50
 }
 
 // Stats is the store's own account.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/plainyaml"
 )

@@ -47,7 +47,7 @@ func (c *checker) element(want *element, e xmlsig.Element, path string) {
 		}
 		a, ok := attributes[name.Local]
 		if !ok || name.Space != "" {
-			c.fault(e, path, RuleUnexpected, "the attribute "+clip(name.Local)+" is not expected here")
+			c.fault(e, path, RuleUnexpected, "the attribute "+nameOf(name.Local)+" is not expected here")
 			continue
 		}
 		seen[name.Local] = true
@@ -76,7 +76,7 @@ func (c *checker) element(want *element, e xmlsig.Element, path string) {
 	}
 	if m.next < len(m.children) {
 		x := m.children[m.next]
-		c.fault(x, join(path, clip(x.Local()), 1), RuleUnexpected, "the element is not expected here")
+		c.fault(x, join(path, nameOf(x.Local()), 1), RuleUnexpected, "the element is not expected here")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -116,12 +115,31 @@ func (r *Register) Form(space, local string, t time.Time) (*Form, error) {
 			return p.form, nil
 		}
 	}
-	return nil, gateway.Errorf(gateway.FormNamespace, "no service has a form with the root element {%s}%s", clip(space), clip(local))
+	return nil, gateway.Errorf(gateway.FormNamespace, "no service has a form with that root element")
 }
 
-func clip(s string) string {
-	if len(s) > 100 {
-		return strings.ToValidUTF8(s[:100], "") + "…"
+// longestName and mostDigits bound the names out of documents that are repeated in logs and answers.
+const (
+	longestName = 40
+	mostDigits  = 4
+)
+
+// nameOf is a name out of somebody's document as it may be repeated in a log and an answer: names of
+// schemas are short, ASCII and have few digits. Any other is not repeated, it may be made to say something
+// to whoever reads the log, or be a person's.
+func nameOf(s string) string {
+	digits := 0
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b >= '0' && b <= '9':
+			digits++
+		case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '-' || b == '_' || b == '.':
+		default:
+			return "?"
+		}
+	}
+	if len(s) > longestName || digits > mostDigits {
+		return "?"
 	}
 	return s
 }

@@ -43,7 +43,7 @@ func table() []pair {
 		{CodeDataMissing, gateway.SignatureMissing, nil},
 		{CodeDataExpired, gateway.CertificateExpired, []string{string(gateway.CertificateNotYetValid), string(gateway.IssuerExpired)}},
 		{CodeDataWrong, gateway.SignatureInvalid, []string{"signature.", "certificate.", "identity.", "revocation."}},
-		{CodeFormat, gateway.DocumentMalformed, []string{"document.", "form.", "attachment.", "door.", string(gateway.ResultMismatch), string(gateway.ResultConflict)}},
+		{CodeFormat, gateway.DocumentMalformed, []string{"document.", "form.", "attachment.", "door.", string(gateway.HeaderNotUnderstood), string(gateway.ResultMismatch), string(gateway.ResultConflict)}},
 		{CodeInternal, gateway.Internal, nil},
 	}
 }

@@ -10,9 +10,22 @@ import (
 // stands in an unprefixed Id, ID or id, or in the attribute Id of namespace space if that is
 // not "". Every attribute that some software takes for an id counts, whatever its prefix.
 func (v *verifier) refersTo(reference int32, id []byte, target int32, space string) error {
+	found, right := v.places(id, target, space)
+	switch {
+	case found > 1:
+		return v.fail(gateway.SignatureIDAmbiguous, reference, "the referenced Id stands in more than one place")
+	case found == 1 && right:
+		return nil
+	case found == 1 && v.idIsPrefixed(id):
+		return v.fail(gateway.SignatureIDAmbiguous, reference, "the referenced Id stands in an attribute of another namespace")
+	}
+	return v.fail(gateway.SignatureReference, reference, "the reference does not name the element that must be signed")
+}
+
+// places counts where the id stands; right says that target has it as it should.
+func (v *verifier) places(id []byte, target int32, space string) (found int, right bool) {
 	t, src := v.d.tape, v.d.src
 	e, end := &t.elements[target], t.attrEnd(target)
-	found, right := 0, false
 	for i := range t.attrs {
 		a := &t.attrs[i]
 		local := src[a.local:a.stop]
@@ -41,15 +54,7 @@ func (v *verifier) refersTo(reference int32, id []byte, target int32, space stri
 			right = false
 		}
 	}
-	switch {
-	case found > 1:
-		return v.fail(gateway.SignatureIDAmbiguous, reference, "the referenced Id stands in more than one place")
-	case found == 1 && right:
-		return nil
-	case found == 1 && v.idIsPrefixed(id):
-		return v.fail(gateway.SignatureIDAmbiguous, reference, "the referenced Id stands in an attribute of another namespace")
-	}
-	return v.fail(gateway.SignatureReference, reference, "the reference does not name the element that must be signed")
+	return found, right
 }
 
 // idIsPrefixed tells of the one attribute with value id whether it has a prefix.

@@ -12,6 +12,7 @@ import (
 // DigestValue and SignatureValue are decoded into the verifier.
 type parts struct {
 	self, info, keyInfo, reference int32
+	other                          int32 // a second Reference, which [ProfileWSSE] may have; -1 for none
 
 	algorithm string
 	method    signatureMethod
@@ -53,13 +54,23 @@ func (v *verifier) parse(n int32, p *parts) error {
 }
 
 func (v *verifier) signedInfo(p *parts) error {
-	var buf [3]int32
-	kids, err := v.children(p.info, buf[:0])
+	var buf [4]int32
+	kids, more, err := v.someChildren(p.info, buf[:0])
 	if err != nil {
 		return err
 	}
 	if err := v.allowed(p.info, "Id"); err != nil {
 		return err
+	}
+	p.other = -1
+	if v.o.Profile == ProfileWSSE && len(kids) == 4 && v.ds(kids[3], "Reference") {
+		if more {
+			return v.fail(gateway.SignatureReference, p.info, "the signature signs more than the Body and the Timestamp")
+		}
+		p.other, kids = kids[3], kids[:3]
+	}
+	if more {
+		return v.fail(gateway.SignatureStructure, p.info, "more elements than the profile has")
 	}
 	if len(kids) != 3 || !v.ds(kids[0], "CanonicalizationMethod") || !v.ds(kids[1], "SignatureMethod") || !v.ds(kids[2], "Reference") {
 		return v.fail(gateway.SignatureStructure, p.info, "SignedInfo is CanonicalizationMethod, SignatureMethod and exactly one Reference")
@@ -105,7 +116,7 @@ func (v *verifier) signatureMethod(n int32, p *parts) error {
 }
 
 func (v *verifier) reference(n int32, p *parts) error {
-	p.reference = n
+	p.reference, p.uri, p.enveloped, p.c14n = n, nil, false, c14n{}
 	uri, ok := v.attr(n, "URI")
 	if !ok {
 		return v.fail(gateway.SignatureReference, n, "the reference has no URI")

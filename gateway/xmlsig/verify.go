@@ -21,7 +21,8 @@ const (
 	// ProfileCoSigned is one or more of them, each over everything before it, the earlier
 	// signatures included.
 	ProfileCoSigned Profile = "co-signed"
-	// ProfileWSSE is a WS-Security signature over the SOAP Body.
+	// ProfileWSSE is a WS-Security signature over the SOAP Body, and over the wsu:Timestamp beside the
+	// signature where it has a second reference.
 	ProfileWSSE Profile = "wsse"
 )
 
@@ -51,15 +52,32 @@ type Signature struct {
 type Signed struct {
 	doc  Document
 	root int32
-	sigs []Signature
-	one  [1]Signature // sigs and doc.hidden of the usual single signature, without an allocation
-	hide [1]int32
-	sum  [sha256.Size]byte
+	// Of a SOAP message, as element number + 1: 0 is none.
+	header, stamp int32
+	sigs          []Signature
+	one           [1]Signature // sigs and doc.hidden of the usual single signature, without an allocation
+	hide          [1]int32
+	sum           [sha256.Size]byte
 }
 
 // Root returns the document's element without its signatures; of a SOAP message the Body that
 // was signed. Comments are not shown: they are not signed.
 func (s *Signed) Root() Element { return Element{&s.doc, s.root + 1} }
+
+// Header returns the Header of a SOAP message, no element if there is none. Nothing in it is signed but
+// what Timestamp returns.
+func (s *Signed) Header() Element { return s.handle(s.header) }
+
+// Timestamp returns the wsu:Timestamp that was signed beside the Body of a SOAP message, no element if
+// none was: the very tokens that were hashed.
+func (s *Signed) Timestamp() Element { return s.handle(s.stamp) }
+
+func (s *Signed) handle(n int32) Element {
+	if n == 0 {
+		return Element{}
+	}
+	return Element{&s.doc, n}
+}
 
 // Signatures returns the signatures in signing order, at least one.
 func (s *Signed) Signatures() []Signature { return slices.Clone(s.sigs) }

@@ -1,6 +1,7 @@
 package xmlsig
 
 import (
+	"crypto/subtle"
 	"io"
 	"math/big"
 
@@ -38,6 +39,11 @@ func (v *verifier) wsse(s *Signed) error {
 	if err := v.parse(sig, &p); err != nil {
 		return err
 	}
+	if p.other >= 0 {
+		if s.stamp, err = v.timestamp(&p, body, security); err != nil {
+			return err
+		}
+	}
 	if p.enveloped {
 		return v.fail(gateway.SignatureTransform, p.reference, "enveloped-signature over a Body that does not hold the signature")
 	}
@@ -60,8 +66,70 @@ func (v *verifier) wsse(s *Signed) error {
 	}); err != nil {
 		return err
 	}
-	s.sum, s.root = v.content, body
+	s.sum, s.root, s.header = v.content, body, header+1
 	return nil
+}
+
+// timestamp checks the reference beside that of the Body: it must name the one wsu:Timestamp of the
+// header that holds the signature, which is returned as its number + 1. That the digest is the signer's,
+// the signature over SignedInfo says later. It leaves p with the Body's reference, whichever came first.
+func (v *verifier) timestamp(p *parts, body, security int32) (int32, error) {
+	more := func(n int32) error {
+		return v.fail(gateway.SignatureReference, n, "the signature signs more than the Body and the header's Timestamp")
+	}
+	ofBody, other := p.reference, p.other
+	if len(p.uri) == 0 || v.refersTo(ofBody, p.uri, body, wsuURI) != nil {
+		ofBody, other = other, ofBody
+	}
+	stamp, err := v.onlyTimestamp(security)
+	if err != nil {
+		return 0, err
+	}
+	if stamp < 0 {
+		return 0, more(other)
+	}
+	if err := v.reference(other, p); err != nil {
+		return 0, err
+	}
+	if len(p.uri) == 0 || p.enveloped {
+		return 0, more(other)
+	}
+	if found, right := v.places(p.uri, stamp, wsuURI); found <= 1 && !right {
+		return 0, more(other)
+	}
+	if err := v.refersTo(other, p.uri, stamp, wsuURI); err != nil {
+		return 0, err
+	}
+	if v.trace != nil {
+		*v.trace = trace{p: *p, body: stamp}
+	}
+	if err := v.digestContent(p.digest, func(w, also io.Writer) error { return v.c.subtree(v.d, stamp, p.c14n, w, also) }); err != nil {
+		return 0, err
+	}
+	if subtle.ConstantTimeCompare(v.sum, v.digest) != 1 {
+		return 0, v.fail(gateway.DigestMismatch, other, "the digest of the signed Timestamp is not the stated one")
+	}
+	return stamp + 1, v.reference(ofBody, p)
+}
+
+// onlyTimestamp finds the wsu:Timestamp of a Security header, -1 if there is none. There is no more than
+// one (WS-Security 1.0 §10), so that whoever reads it reads the signed one.
+func (v *verifier) onlyTimestamp(security int32) (int32, error) {
+	t, found := v.d.tape, int32(-1)
+	for i := t.elements[security].first + 1; i < t.elements[security].last; i++ {
+		if t.tokens[i].kind() != startToken {
+			continue
+		}
+		k := t.tokens[i].elem()
+		i = t.elements[k].last
+		if v.d.is(k, wsuURI, "Timestamp") {
+			if found >= 0 {
+				return 0, v.fail(gateway.SignatureReference, k, "a second Timestamp")
+			}
+			found = k
+		}
+	}
+	return found, nil
 }
 
 // envelope finds the one Body and the Header, -1 if there is none (SOAP 1.1 §4, 1.2 part 1 §5).

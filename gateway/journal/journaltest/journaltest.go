@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -400,6 +401,77 @@ func Run(t *testing.T, make Maker) {
 		}
 		if fmt.Sprint(got) != "[message-7 message-4 message-1]" {
 			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("messages of one service are listed oldest first in pages", func(t *testing.T) {
+		s, _ := make(t)
+		defer s.Close()
+		var want []string
+		for n := range 40 {
+			it := NewItem(n)
+			it.Shard = journal.LetterPrefix + "egov"
+			switch {
+			case n%4 == 1:
+				it.Service = "land"
+			case n%4 == 2:
+				it.Shard += ".kz"
+			case n%4 == 3:
+				it.Shard = "zhambyl"
+			default:
+				want = append(want, it.MessageID)
+			}
+			if _, err := s.Create(ctx, it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := s.Claim(ctx, journal.ClaimOptions{Shards: []string{journal.LetterPrefix + "egov"}, Now: T0, Lease: time.Minute, Max: 1})
+		if err != nil || len(l) != 1 {
+			t.Fatalf("claimed %v, %v", messages(l), err)
+		}
+		if err := s.Advance(ctx, l[0], journal.Step{State: gateway.StateClosed, At: T0, Doc: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+		want = want[1:]
+		q := journal.Query{Shard: journal.LetterPrefix + "egov", State: gateway.StateAccepted, Service: "housing-aid", Oldest: true, Limit: 2}
+		var got []string
+		visit := func(it journal.Item) error { got = append(got, it.MessageID); return nil }
+		if err := journal.Each(ctx, s, q, visit); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("oldest first: %v, %v, want %v", got, err, want)
+		}
+		q.Oldest, got = false, nil
+		slices.Reverse(want)
+		if err := journal.Each(ctx, s, q, visit); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("newest first: %v, %v, want %v", got, err, want)
+		}
+	})
+	t.Run("a page of one service is had although thousands of others stand before it", func(t *testing.T) {
+		s, _ := make(t)
+		defer s.Close()
+		const others = 2500
+		var wg sync.WaitGroup
+		for from := range 10 {
+			wg.Go(func() {
+				for n := from; n < others; n += 10 {
+					if _, err := s.Create(ctx, NewItem(n)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		last := NewItem(others)
+		last.Service = "land"
+		if _, err := s.Create(ctx, last); err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range []journal.Query{{Shard: "zhambyl", State: gateway.StateAccepted}, {Shard: "zhambyl", DueBefore: T0.Add(24 * time.Hour)}, {}} {
+			q.Service, q.Oldest, q.Limit = "land", true, 5
+			var got []string
+			err := journal.Each(ctx, s, q, func(it journal.Item) error { got = append(got, it.MessageID); return nil })
+			if err != nil || len(got) != 1 || got[0] != last.MessageID {
+				t.Errorf("%+v: %v, %v", q, got, err)
+			}
 		}
 	})
 	t.Run("stats count by shard and state", func(t *testing.T) {

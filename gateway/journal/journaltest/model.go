@@ -62,7 +62,10 @@ type model struct {
 	held  []journal.Lease // the newest of each item, and stale ones
 }
 
-var modelShards = []string{"zhambyl", "north-kazakhstan"}
+var (
+	modelShards   = []string{"zhambyl", journal.LetterPrefix + "egov"}
+	modelServices = []string{"housing-aid", "land"}
+)
 
 // tick moves the clock so that no two instants of a run are the same.
 func (m *model) tick(t *rapid.T) time.Time {
@@ -81,7 +84,7 @@ func (m *model) plan(t *rapid.T) time.Time {
 func (m *model) create(t *rapid.T) {
 	k := rapid.IntRange(0, 7).Draw(t, "message")
 	n := NewItem(k)
-	n.Shard = modelShards[k%2]
+	n.Shard, n.Service = modelShards[k%2], modelServices[k/2%2]
 	n.Citizen = journal.CitizenKey(fmt.Sprintf("citizen-%d", k%3))
 	n.Created, n.Wake = m.tick(t), m.plan(t)
 	other := rapid.IntRange(0, 5).Draw(t, "content") == 0
@@ -307,9 +310,17 @@ func (m *model) compare(t *rapid.T) {
 	case 3:
 		q.Shard, q.DueBefore = modelShards[1], m.now
 	}
+	q.Oldest = rapid.Bool().Draw(t, "oldest")
+	if q.Oldest {
+		slices.Reverse(all)
+	}
+	if rapid.Bool().Draw(t, "service") {
+		q.Service = modelServices[0]
+	}
 	var want, got []gateway.RequestID
 	for _, it := range all {
 		if (q.Citizen == "" || it.new.Citizen == q.Citizen) && (q.Shard == "" || it.new.Shard == q.Shard) && (q.State == "" || it.state == q.State) &&
+			(q.Service == "" || it.new.Service == q.Service) &&
 			(q.DueBefore.IsZero() || !it.wake.IsZero() && it.wake.Before(q.DueBefore)) {
 			want = append(want, it.new.ID)
 		}

@@ -95,7 +95,7 @@ func (a *Attached) Stuck(ctx context.Context, t time.Time, limit int) ([]journal
 		if state == gateway.StateClosed || state == gateway.StateErased {
 			q.DueBefore = t // of what is finished, only work that waits
 		}
-		err := a.s.walk(ctx, q, 1<<52, func(_ int64, it journal.Item) bool {
+		_, err := a.s.walk(ctx, q, 1<<52, func(_ int64, it journal.Item) bool {
 			due := !it.Wake.IsZero() && it.Wake.Before(t)
 			if it.State == gateway.StateParked || due || it.Attempt > 2 && it.Created.Before(t) {
 				found = append(found, it)
@@ -151,7 +151,7 @@ func (a *Attached) Verify(ctx context.Context) (*Report, error) {
 	}
 	for _, shard := range shards {
 		for _, state := range gateway.States {
-			next := a.s.pages(ctx, 500, 1<<52, []string{a.s.key(keyState, string(state), ":", shard)})
+			next := a.s.pages(ctx, journal.Query{Limit: 499}, 1<<52, []string{a.s.key(keyState, string(state), ":", shard)})
 			for more := true; more; {
 				var members []string
 				if members, more, err = next(); err != nil {

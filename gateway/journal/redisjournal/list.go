@@ -37,15 +37,18 @@ func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, stri
 	if q.Limit <= 0 {
 		q.Limit = 50
 	}
-	before := int64(1) << 52
+	from := int64(1) << 52
+	if q.Oldest {
+		from = -1
+	}
 	if q.Cursor != "" {
-		if before, err = strconv.ParseInt(q.Cursor, 10, 64); err != nil || before < 0 {
+		if from, err = strconv.ParseInt(q.Cursor, 10, 64); err != nil || from < 0 {
 			return nil, "", gateway.Errorf(gateway.NotFound, "the cursor is not one of this list")
 		}
 	}
 	var all []journal.Item
 	var last int64
-	err = s.walk(ctx, q, before, func(seq int64, it journal.Item) bool {
+	rest, err := s.walk(ctx, q, from, func(seq int64, it journal.Item) bool {
 		if len(all) == q.Limit {
 			all = append(all, it)
 			return false
@@ -59,45 +62,56 @@ func (s *Store) List(ctx context.Context, q journal.Query) ([]journal.Item, stri
 	if len(all) > q.Limit {
 		return all[:q.Limit], strconv.FormatInt(last, 10), nil
 	}
+	if rest > 0 {
+		return all, strconv.FormatInt(rest, 10), nil
+	}
 	return all, "", nil
 }
 
-// walk tells do of the items that q selects, newest first from before the number given, until
-// it has enough.
-func (s *Store) walk(ctx context.Context, q journal.Query, before int64, do func(int64, journal.Item) bool) error {
-	next, err := s.source(ctx, q, before)
+// serviceWalk is how many items one page of a query by service looks at: no index has the service.
+const serviceWalk = 1000
+
+// walk tells do of the items that q selects, in its order from beyond the number given, until it
+// has enough. It returns the number of the last item looked at when there are more that it did not
+// look at, else 0.
+func (s *Store) walk(ctx context.Context, q journal.Query, from int64, do func(int64, journal.Item) bool) (rest int64, err error) {
+	next, err := s.source(ctx, q, from)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for {
+	for looked := 0; ; {
 		members, more, err := next()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		items, err := s.items(ctx, members)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for i, it := range items {
-			if it.ID == "" || q.State != "" && it.State != q.State || q.Shard != "" && it.Shard != q.Shard || q.Citizen != "" && it.Citizen != q.Citizen ||
+			if it.ID == "" || q.Service != "" && it.Service != q.Service || q.State != "" && it.State != q.State ||
+				q.Shard != "" && it.Shard != q.Shard || q.Citizen != "" && it.Citizen != q.Citizen ||
 				!q.DueBefore.IsZero() && (it.Wake.IsZero() || !it.Wake.Before(q.DueBefore)) {
 				continue
 			}
 			seq, _ := strconv.ParseInt(members[i][:memberSeq], 10, 64)
 			if !do(seq, it) {
-				return nil
+				return 0, nil
 			}
 		}
 		if !more {
-			return nil
+			return 0, nil
+		}
+		if looked += len(members); q.Service != "" && looked >= serviceWalk {
+			return strconv.ParseInt(members[len(members)-1][:memberSeq], 10, 64)
 		}
 	}
 }
 
-// source returns what yields the candidates of a query page by page, newest first.
-func (s *Store) source(ctx context.Context, q journal.Query, before int64) (func() ([]string, bool, error), error) {
+// source returns what yields the candidates of a query page by page, in its order.
+func (s *Store) source(ctx context.Context, q journal.Query, from int64) (func() ([]string, bool, error), error) {
 	if q.Citizen != "" {
-		return s.pages(ctx, q.Limit+1, before, []string{s.key(keyCitizen, word(string(q.Citizen)))}), nil
+		return s.pages(ctx, q, from, []string{s.key(keyCitizen, word(string(q.Citizen)))}), nil
 	}
 	shards := []string{word(q.Shard)}
 	if q.Shard == "" {
@@ -107,7 +121,7 @@ func (s *Store) source(ctx context.Context, q journal.Query, before int64) (func
 		}
 	}
 	if !q.DueBefore.IsZero() {
-		return s.overdue(ctx, shards, q.DueBefore, before)
+		return s.overdue(ctx, shards, q, from)
 	}
 	states := []gateway.State{q.State}
 	if q.State == "" {
@@ -119,11 +133,20 @@ func (s *Store) source(ctx context.Context, q journal.Query, before int64) (func
 			keys = append(keys, s.key(keyState, string(st), ":", shard))
 		}
 	}
-	return s.pages(ctx, q.Limit+1, before, keys), nil
+	return s.pages(ctx, q, from, keys), nil
+}
+
+// byArrival compares members, or the other way round.
+func byArrival(oldest bool) func(a, b string) int {
+	if oldest {
+		return cmp.Compare[string]
+	}
+	return func(a, b string) int { return cmp.Compare(b, a) }
 }
 
 // pages merges indexes that are in order of arrival.
-func (s *Store) pages(ctx context.Context, size int, before int64, keys []string) func() ([]string, bool, error) {
+func (s *Store) pages(ctx context.Context, q journal.Query, from int64, keys []string) func() ([]string, bool, error) {
+	size := q.Limit + 1
 	return func() ([]string, bool, error) {
 		if len(keys) == 0 {
 			return nil, false, nil
@@ -132,7 +155,11 @@ func (s *Store) pages(ctx context.Context, size int, before int64, keys []string
 		// One transaction, so that an item that changes its state meanwhile stands in one of them.
 		_, err := s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			for i, key := range keys {
-				found[i] = p.ZRevRangeByScore(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: "(" + strconv.FormatInt(before, 10), Count: int64(size)})
+				if beyond := "(" + strconv.FormatInt(from, 10); q.Oldest {
+					found[i] = p.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: beyond, Max: "+inf", Count: int64(size)})
+				} else {
+					found[i] = p.ZRevRangeByScore(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: beyond, Count: int64(size)})
+				}
 			}
 			return nil
 		})
@@ -143,22 +170,22 @@ func (s *Store) pages(ctx context.Context, size int, before int64, keys []string
 		for _, f := range found {
 			all = append(all, f.Val()...)
 		}
-		slices.SortFunc(all, func(a, b string) int { return cmp.Compare(b, a) })
+		slices.SortFunc(all, byArrival(q.Oldest))
 		if len(all) < size {
 			return all, false, nil
 		}
 		all = all[:size]
-		before, err = strconv.ParseInt(all[size-1][:memberSeq], 10, 64)
+		from, err = strconv.ParseInt(all[size-1][:memberSeq], 10, 64)
 		return all, err == nil, err
 	}
 }
 
-// overdue yields what has been due, or leased, since before t. The queues are in order of
+// overdue yields what has been due, or leased, since before q.DueBefore. The queues are in order of
 // time, so what is overdue is taken out of them whole.
-func (s *Store) overdue(ctx context.Context, shards []string, t time.Time, before int64) (func() ([]string, bool, error), error) {
+func (s *Store) overdue(ctx context.Context, shards []string, q journal.Query, from int64) (func() ([]string, bool, error), error) {
 	found := make([]*redis.StringSliceCmd, 0, 2*len(shards))
 	_, err := s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		by := &redis.ZRangeBy{Min: "-inf", Max: "(" + micro(t)}
+		by := &redis.ZRangeBy{Min: "-inf", Max: "(" + micro(q.DueBefore)}
 		for _, shard := range shards {
 			found = append(found, p.ZRangeByScore(ctx, s.key(keyDue, shard), by), p.ZRangeByScore(ctx, s.key(keyLeased, shard), by))
 		}
@@ -171,12 +198,12 @@ func (s *Store) overdue(ctx context.Context, shards []string, t time.Time, befor
 	var all []string
 	for _, f := range found {
 		for _, m := range f.Val() {
-			if seq, err := strconv.ParseInt(m[:min(len(m), memberSeq)], 10, 64); err == nil && seq < before {
+			if seq, err := strconv.ParseInt(m[:min(len(m), memberSeq)], 10, 64); err == nil && (q.Oldest && seq > from || !q.Oldest && seq < from) {
 				all = append(all, m)
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b string) int { return cmp.Compare(b, a) })
+	slices.SortFunc(all, byArrival(q.Oldest))
 	const size = 500
 	return func() ([]string, bool, error) {
 		page := all[:min(size, len(all))]

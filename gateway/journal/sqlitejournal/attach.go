@@ -69,7 +69,7 @@ func (a *Attached) Body(ctx context.Context, id gateway.RequestID, name string) 
 	return a.s.Body(ctx, id, name)
 }
 
-// List returns items, newest first.
+// List returns items in the order of q.
 func (a *Attached) List(ctx context.Context, q journal.Query) ([]journal.Item, string, error) {
 	return a.s.List(ctx, q)
 }

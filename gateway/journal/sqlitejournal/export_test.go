@@ -63,3 +63,6 @@ func (r *Rekeying) About(ask func(change string) error) { r.about = ask }
 
 // PruneAudit looks for what is to go, if it is time.
 func (s *Store) PruneAudit() error { return s.pruneAudit() }
+
+// ListQuery is the statement of a list.
+var ListQuery = listQuery

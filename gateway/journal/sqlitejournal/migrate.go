@@ -8,14 +8,14 @@ import (
 )
 
 // schemaVersion is PRAGMA user_version of a file this code can use.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // A migration takes a file from one version to the next, inside one transaction. Bodies it
 // moves are synced before that commits.
 type migration func(ctx context.Context, tx *sql.Tx, bodies *batch) error
 
 // migrations leads from the version that is the key to the next one.
-var migrations = map[int]migration{1: toSchema2, 2: toSchema3, 3: toSchema4, 4: toSchema5}
+var migrations = map[int]migration{1: toSchema2, 2: toSchema3, 3: toSchema4, 4: toSchema5, 5: toSchema6}
 
 // migrate brings the file to schemaVersion, one transaction for each version: a crash leaves
 // it whole at one of them.
@@ -128,5 +128,11 @@ func toSchema5(ctx context.Context, tx *sql.Tx, _ *batch) error {
 	_, err := tx.ExecContext(ctx, `ALTER TABLE item ADD COLUMN key_segment INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE item ADD COLUMN key_offset INTEGER NOT NULL DEFAULT 0;
 		CREATE TABLE data_key (id TEXT PRIMARY KEY, current INTEGER NOT NULL, opened INTEGER NOT NULL DEFAULT 0) STRICT;`)
+	return err
+}
+
+// toSchema6 finds the oldest messages to a participant of one service.
+func toSchema6(ctx context.Context, tx *sql.Tx, _ *batch) error {
+	_, err := tx.ExecContext(ctx, "CREATE INDEX item_letter ON item(shard, state, service) WHERE "+letters)
 	return err
 }

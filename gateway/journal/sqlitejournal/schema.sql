@@ -29,6 +29,8 @@ CREATE INDEX item_due     ON item(shard, leased, wake) WHERE wake IS NOT NULL;
 -- One citizen's requests that were not delivered yet: whom the order of acceptance concerns.
 CREATE INDEX item_early   ON item(citizen, seq) WHERE state IN ('accepted', 'enriched');
 CREATE INDEX item_state   ON item(shard, state);
+-- Messages to participants alone, in the order of their creation; requests pay nothing for it.
+CREATE INDEX item_letter  ON item(shard, state, service) WHERE shard >= 'shep:' AND shard < 'shep;';
 CREATE TABLE inbox (
   item     INTEGER NOT NULL REFERENCES item(seq),
   key      TEXT    NOT NULL,
