@@ -209,7 +209,8 @@ func (d *Door) post(address string, first shep.Operation) http.HandlerFunc {
 			d.c.Observe(name, c.op, reason, time.Since(start))
 		}
 		if err != nil {
-			line := []any{"door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op), "reason", string(reason), "error", err}
+			line := []any{"door", "shep", "participant", name, "remote", r.RemoteAddr, "operation", string(c.op),
+				"reason", string(reason), "error", err}
 			if c.cause != "" {
 				line = append(line, "cause", c.cause)
 			}
@@ -323,7 +324,8 @@ func (c *call) perform(ctx context.Context, p shep.Payload) (shep.Payload, error
 // errUnproven is the one refusal of everybody who did not prove to be the participant that he names:
 // an unknown sender, a wrong password, no signature or somebody else's. It does not tell which, so that
 // nobody can ask for the register of senders and their proofs. The operator's log does.
-var errUnproven = gateway.Errorf(gateway.PortalUnauthenticated, "the sender is unknown, or the message lacks the proof agreed with it: password, signature, or both")
+var errUnproven = gateway.Errorf(gateway.PortalUnauthenticated,
+	"the sender is unknown, or the message lacks the proof agreed with it: password, signature, or both")
 
 // nobody is compared with when the sender is unknown, so that this takes as long.
 var nobody = &Participant{PasswordSHA256: [32]byte{1}}
@@ -439,7 +441,8 @@ func (c *call) fresh(h header, opened *shep.Opened) error {
 		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
 	}
 	if !stamp.Created.IsZero() && (stamp.Created.Before(from) || stamp.Created.After(until)) {
-		return gateway.Errorf(gateway.TransportStale, "wsu:Created may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
+		return gateway.Errorf(gateway.TransportStale, "wsu:Created may lie at most %v before and %v after the time of receipt",
+			c.c.Window, FutureWindow)
 	}
 	if !stamp.Expires.IsZero() && (!c.now.Before(stamp.Expires) || stamp.Expires.Before(stamp.Created)) {
 		return gateway.Errorf(gateway.TransportStale, "the message expired by its wsu:Timestamp")

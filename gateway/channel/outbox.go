@@ -295,13 +295,15 @@ func (o *Outbox) waiting(ctx context.Context, p *Participant, q *shep.MessagesQu
 	case ctx.Err() != nil && len(out) > 0:
 		return out, nil // the others are had by the next question
 	case ctx.Err() != nil:
-		return nil, gateway.Errorf(gateway.PortalLimit, "the queue is too long for a question about one chain; ask without correlationId and confirm what came")
+		return nil, gateway.Errorf(gateway.PortalLimit,
+			"the queue is too long for a question about one chain; ask without correlationId and confirm what came")
 	}
 	return nil, err
 }
 
 // visitWaiting visits what a query may mean, the oldest first.
-func (o *Outbox) visitWaiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, room answerRoom, visit func(journal.Item) error) error {
+func (o *Outbox) visitWaiting(ctx context.Context, p *Participant, q *shep.MessagesQuery, room answerRoom,
+	visit func(journal.Item) error) error {
 	if q.ID != "" {
 		it, err := o.item(ctx, p, q.ID)
 		if gateway.ReasonOf(err) == gateway.NotFound || err == nil && it.State != gateway.StateAccepted {
@@ -312,8 +314,8 @@ func (o *Outbox) visitWaiting(ctx context.Context, p *Participant, q *shep.Messa
 		}
 		return visit(it)
 	}
-	return journal.Each(ctx, pacedList{o.journal, room.pace}, journal.Query{Shard: queue(p), State: gateway.StateAccepted, Service: q.ServiceID,
-		Oldest: true, Limit: room.amount}, visit)
+	return journal.Each(ctx, pacedList{o.journal, room.pace}, journal.Query{Shard: queue(p), State: gateway.StateAccepted,
+		Service: q.ServiceID, Oldest: true, Limit: room.amount}, visit)
 }
 
 // A pacedList waits before each page but the first.

@@ -267,15 +267,15 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, place *admission.Pla
 	return nil, nil, gateway.Errorf(gateway.MediaType, "send application/xml or multipart/form-data")
 }
 
-// readDocument reads a body that is the signed document alone. What is too long for a document is refused
-// by its announced length, before the caller is given leave to send it.
+// readDocument reads a body that is the signed document alone. Who asks for leave to send what is too long
+// for a document gets none.
 func (d *Desk) readDocument(w http.ResponseWriter, r *http.Request, place *admission.Place) ([]byte, error) {
-	limit := min(int64(d.c.MaxDocument), d.c.MaxBody)
-	doc, err := place.Read(w, r, limit)
-	if gateway.ReasonOf(err) == gateway.BodyTooLarge && r.ContentLength <= d.c.MaxBody {
-		err = gateway.Errorf(gateway.DocumentTooLarge, "at most %d bytes are taken of a signed document", limit)
+	most := int64(d.c.MaxDocument)
+	if r.Header.Get("Expect") != "" && r.ContentLength > most && r.ContentLength <= d.c.MaxBody {
+		admission.HangUp(w, r)
+		return nil, gateway.Errorf(gateway.DocumentTooLarge, "%d bytes, at most %d are taken", r.ContentLength, most)
 	}
-	return doc, err
+	return place.Read(w, r, d.c.MaxBody)
 }
 
 func readParts(r *notingReader, boundary string, place *admission.Place) (doc []byte, files []File, err error) {

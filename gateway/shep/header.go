@@ -46,7 +46,8 @@ func readHeader(header, signed xmlsig.Element) (Timestamp, error) {
 			continue
 		}
 		if mustBeUnderstood(entry) {
-			return Timestamp{}, gateway.Errorf(gateway.HeaderNotUnderstood, "the header holds an entry with mustUnderstand that this contract does not have")
+			return Timestamp{}, gateway.Errorf(gateway.HeaderNotUnderstood,
+				"the header holds an entry with mustUnderstand that this contract does not have")
 		}
 	}
 	if stamp.IsZero() {
@@ -71,7 +72,8 @@ func mustBeUnderstood(entry xmlsig.Element) bool {
 
 func readTimestamp(el xmlsig.Element) (t Timestamp, err error) {
 	wrong := func() (Timestamp, error) {
-		return Timestamp{}, gateway.Errorf(gateway.DocumentMalformed, "shep: the header's Timestamp is not Created and Expires, each once, as a date and time")
+		return Timestamp{}, gateway.Errorf(gateway.DocumentMalformed,
+			"shep: the header's Timestamp is not Created and Expires, each once, as a date and time")
 	}
 	for c := range el.Children() {
 		var into *time.Time

@@ -206,7 +206,8 @@ func listQuery(q journal.Query) (query string, args []any, err error) {
 		}
 		add("seq "+than+" ?", last)
 	}
-	return "SELECT " + itemColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY seq " + order + " LIMIT ?", append(args, q.Limit+1), nil
+	query = "SELECT " + itemColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") + " ORDER BY seq " + order + " LIMIT ?"
+	return query, append(args, q.Limit+1), nil
 }
 
 // Stats implements journal.Store: it writes one row through the writer before it counts.
