@@ -292,7 +292,12 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 	if err != nil {
 		return false, err
 	}
-	out := c.c.Verifier.Judge(ctx, opened, verification.Want{At: now, Purpose: trust.PurposeSignLegal, Organisation: p.BIN})
+	var pass *passport.Passport
+	dossier, unread := gateway.ReadDossier(it.Doc)
+	if unread == nil {
+		pass, unread = c.c.Forms.Version(dossier.Passport, dossier.Version)
+	}
+	out := c.c.Verifier.Judge(ctx, opened, verification.Want{At: now, Purpose: signers(pass, kind), Organisation: p.BIN})
 	err = out.Verdict.Err()
 	own := err == nil // somebody of the provider signed it
 	if own && c.c.Signed != nil {
@@ -301,10 +306,13 @@ func (c *Counter) Take(ctx context.Context, provider, kind string, doc []byte) (
 	m := Message{Document: doc, Evidence: out.Evidence.Raw}
 	if own {
 		err = c.c.House.Work(ctx, provider, func() error {
+			if unread != nil {
+				return unread
+			}
 			if faults := form.Check(root); len(faults) > 0 {
 				return gateway.Errorf(gateway.FormInvalid, "%d faults, the first at %s: %s", len(faults), faults[0].Path, faults[0].Rule)
 			}
-			return c.read(&m, kind, root, it, p, now)
+			return c.read(&m, kind, root, dossier, pass, p, now)
 		})
 	}
 	if err != nil {
@@ -359,16 +367,20 @@ func (c *Counter) same(ctx context.Context, id gateway.RequestID, first journal.
 	return it.Bodies[name].SHA256 == sha256.Sum256(m.Document), nil
 }
 
+// signers is the role of who signs: a step is reported by whoever of the provider's people did it, a result
+// is signed by those whom the act names (R24, R25).
+func signers(pass *passport.Passport, kind string) trust.Purpose {
+	switch {
+	case kind != SignalResult || pass != nil && pass.ResultSigners == passport.SignersEmployee:
+		return trust.PurposeSignStaff
+	case pass != nil && pass.ResultSigners == passport.SignersHead:
+		return trust.PurposeSignHead
+	}
+	return trust.PurposeSignLegal
+}
+
 // read takes what the gateway acts on from a verified document.
-func (c *Counter) read(m *Message, kind string, root element, it journal.Item, p Provider, now time.Time) error {
-	dossier, err := gateway.ReadDossier(it.Doc)
-	if err != nil {
-		return err
-	}
-	pass, err := c.c.Forms.Version(dossier.Passport, dossier.Version)
-	if err != nil {
-		return err
-	}
+func (c *Counter) read(m *Message, kind string, root element, dossier *gateway.Dossier, pass *passport.Passport, p Provider, now time.Time) (err error) {
 	text := func(path string) string { s, _ := passport.Field(root, path); return strings.TrimSpace(s) }
 	// What the provider did lies between the request and now, as far as clocks agree (R12).
 	instant := func(path string) (time.Time, error) {

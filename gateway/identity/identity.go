@@ -47,7 +47,7 @@ func Of(c *trust.Certificate, test bool) (Holder, error) {
 	}
 	h := Holder{BIN: b, Kind: Employee}
 	switch {
-	case c.HasRole(trust.RoleInformationSystem):
+	case c.IsInformationSystem():
 		h.Kind = InformationSystem
 	case len(c.Subject.Values(trust.OIDSerialNumber)) == 0:
 		h.Kind = Organisation

@@ -206,6 +206,9 @@ func (r *reading) check(fsys fs.FS) {
 	if p.CreatedAt.Past <= 0 || p.CreatedAt.Future <= 0 {
 		r.bad("created_at", "past and future are durations above zero, like 72h and 10m")
 	}
+	if p.ResultSigners != "" {
+		oneOf(r, "result_signers", p.ResultSigners, SignersHead, SignersRightToSign, SignersEmployee)
+	}
 	if q := p.PerCitizen; q != nil && (q.Requests < 1 || q.Requests > MostRequests || q.Per <= 0 || time.Duration(q.Per) > LongestQuota) {
 		r.bad("per_citizen", "1 to 100 requests per at most 24h are expected, like {requests: 10, per: 1h}")
 	}

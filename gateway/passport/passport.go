@@ -40,15 +40,26 @@ type Passport struct {
 	Attachments    AttachmentRules      `yaml:"attachments"`
 	Steps          []Step               `yaml:"steps"`
 	Results        []gateway.ResultKind `yaml:"results"`
-	Grounds        []Ground             `yaml:"refusal_grounds"`
-	AnswerPlace    gateway.Texts        `yaml:"answer_place"` // where the result is given; nil: the personal cabinet
-	Retention      Retention            `yaml:"retention"`
-	Providers      []Provider           `yaml:"providers"`
+	// ResultSigners are whose signature a result may carry (R25); empty means SignersRightToSign.
+	ResultSigners Signers       `yaml:"result_signers"`
+	Grounds       []Ground      `yaml:"refusal_grounds"`
+	AnswerPlace   gateway.Texts `yaml:"answer_place"` // where the result is given; nil: the personal cabinet
+	Retention     Retention     `yaml:"retention"`
+	Providers     []Provider    `yaml:"providers"`
 
 	form     *Form
 	hours    Hours
 	calendar *Calendar
 }
+
+// Signers say who may sign for a provider: each takes in those before it.
+type Signers string
+
+const (
+	SignersHead        Signers = "head"
+	SignersRightToSign Signers = "right-to-sign"
+	SignersEmployee    Signers = "employee"
+)
 
 // A Quota is a number of requests within a time.
 type Quota struct {

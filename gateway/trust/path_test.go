@@ -94,6 +94,10 @@ func TestPaths(t *testing.T) {
 			t.Subject = pkix.Name{Country: []string{"KZ"}, Organization: orgs, CommonName: "x"}
 		}
 	}
+	role := func(arcs ...int) asn1.ObjectIdentifier { return append(append(asn1.ObjectIdentifier{}, ekuLegal...), arcs...) }
+	legal := func(arcs ...int) func(*x509.Certificate) {
+		return func(t *x509.Certificate) { t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuLegal, role(arcs...)} }
+	}
 	subtree := func(org string) []byte {
 		n, _ := asn1.Marshal(pkix.Name{Country: []string{"KZ"}, Organization: []string{org}}.ToRDNSequence())
 		return der(0x30, der(0xa4, n))
@@ -275,6 +279,28 @@ func TestPaths(t *testing.T) {
 				t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuLegal, append(append(asn1.ObjectIdentifier{}, ekuLegal...), 6)}
 			}), purpose: trust.PurposeSignLegal}
 		}, gateway.ExtendedKeyUsage},
+		{"a named information system signing for an organisation", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, legal(6, 12)), purpose: trust.PurposeSignLegal}
+		}, gateway.ExtendedKeyUsage},
+		{"a named information system with the head's role beside it", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, legal(1), func(t *x509.Certificate) {
+				t.UnknownExtKeyUsage = append(t.UnknownExtKeyUsage, role(6, 12))
+			}), purpose: trust.PurposeSignHead}
+		}, gateway.ExtendedKeyUsage},
+		{"a named information system signing its messages", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, legal(6, 12)), purpose: trust.PurposeInformationSystem}
+		}, ""},
+		{"the treasury's client signing for an organisation", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, func(t *x509.Certificate) {
+				t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 398, 5, 19, 1, 2, 2, 1}}
+			}), purpose: trust.PurposeSignStaff}
+		}, gateway.ExtendedKeyUsage},
+		{"the legal role alone, without a role in the organisation", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, func(t *x509.Certificate) { t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuLegal} }), purpose: trust.PurposeSignStaff}
+		}, gateway.ExtendedKeyUsage},
+		{"a head who is not named", func(f *forge, root *node) world {
+			return world{leaf: f.person(root, legal(1)), purpose: trust.PurposeSignLegal}
+		}, gateway.IINMissing},
 		{"a role whose number only starts like the legal one", func(f *forge, root *node) world {
 			return world{leaf: f.person(root, func(t *x509.Certificate) {
 				t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 398, 3, 3, 4, 1, 20}}
@@ -464,5 +490,45 @@ func BenchmarkParseCertificate(b *testing.B) {
 		if _, err := trust.ParseCertificate(der); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// R24, R25: who may sign for an organisation, by the role that the National Certification Authority wrote into
+// the certificate.
+func TestWhoSignsForAnOrganisation(t *testing.T) {
+	f := newForge(t)
+	root := f.ca("root", nil)
+	store, err := trust.New(trust.Config{Anchors: []trust.Anchor{{Certificate: root.c}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	purposes := []trust.Purpose{trust.PurposeSignHead, trust.PurposeSignLegal, trust.PurposeSignStaff, trust.PurposeInformationSystem}
+	for _, tt := range []struct {
+		name string
+		arcs []int
+		may  string // an x for each purpose
+	}{
+		{"the first head", []int{1}, "xxx-"},
+		{"who has the right to sign", []int{2}, "-xx-"},
+		{"who has the right to sign financial documents", []int{3}, "----"},
+		{"who handles the staff's affairs", []int{4}, "----"},
+		{"an employee", []int{5}, "--x-"},
+		{"an information system", []int{6}, "---x"},
+		{"a named information system", []int{6, 345}, "---x"},
+		{"a role that nobody knows", []int{7}, "----"},
+		{"an arc below the head's", []int{1, 1}, "----"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			leaf := f.person(root, func(c *x509.Certificate) {
+				c.Subject.SerialNumber = "IIN900101200010"
+				c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuLegal, append(append(asn1.ObjectIdentifier{}, ekuLegal...), tt.arcs...)}
+			}).c
+			for i, p := range purposes {
+				err := store.Judge(leaf, trust.JudgeOptions{At: now, Purpose: p}).PurposeErr
+				if (err == nil) != (tt.may[i] == 'x') || err != nil && gateway.ReasonOf(err) != gateway.ExtendedKeyUsage {
+					t.Errorf("%s: %v", p, err)
+				}
+			}
+		})
 	}
 }

@@ -135,7 +135,7 @@ type Judgement struct {
 	Path        *Path // nil when PathErr is set
 	PathErr     error // issued by a trusted CA; every CA valid at the instant ([gateway.IssuerExpired])
 	ValidityErr error // the leaf alone: [gateway.CertificateExpired], [gateway.CertificateNotYetValid]
-	PurposeErr  error // [gateway.SignerIsCA], [gateway.KeyUsage], [gateway.ExtendedKeyUsage], [gateway.CertificatePolicy]
+	PurposeErr  error // [gateway.SignerIsCA], [gateway.KeyUsage], [gateway.ExtendedKeyUsage], [gateway.IINMissing], [gateway.CertificatePolicy]
 }
 
 // A Path is a chain of certificates that was found valid.
