@@ -27,6 +27,7 @@
 //	reference       "" or the root's Id    "" or the root's Id    the Id of the one Body
 //	transforms      enveloped-signature, then at most one c14n    at most one c14n
 //	certificate     X509Data, exactly one                         KeyIdentifier, BinarySecurityToken,
+//	                                                              X509Data with exactly one, or with the
 //	                                                              X509IssuerSerial of a known one
 //
 // Refused in all: ds:Object, Manifest, external references and XPointer ([gateway.SignatureReference],

@@ -184,7 +184,7 @@ func (v *verifier) token(keyInfo, security int32) (*trust.Certificate, error) {
 			case v.d.is(n, wsseURI, "Reference"):
 				return v.binaryToken(n, security)
 			case v.ds(n, "X509Data"):
-				return v.knownCertificate(n)
+				return v.dataCertificate(n)
 			}
 		}
 	}
@@ -236,6 +236,41 @@ func (v *verifier) binaryToken(n, security int32) (*trust.Certificate, error) {
 		return nil, err
 	}
 	return v.tokenValue(found)
+}
+
+// dataCertificate reads ds:X509Data: the one certificate in it, whatever says the same thing beside it
+// (issuer and serial number, subject, key identifier), or else the configured one that is named.
+func (v *verifier) dataCertificate(n int32) (*trust.Certificate, error) {
+	var buf [4]int32
+	kids, more, err := v.someChildren(n, buf[:0])
+	if err != nil {
+		return nil, err
+	}
+	found := int32(-1)
+	for _, k := range kids {
+		if !v.ds(k, "X509Certificate") {
+			continue
+		}
+		if found >= 0 {
+			return nil, v.fail(gateway.SignatureKeyInfo, k, "a second X509Certificate")
+		}
+		found = k
+	}
+	if found < 0 {
+		return v.knownCertificate(n)
+	}
+	if more {
+		return nil, v.fail(gateway.SignatureKeyInfo, n, "X509Data holds more than a certificate and its names")
+	}
+	for _, k := range kids {
+		if k != found && !v.ds(k, "X509IssuerSerial") && !v.ds(k, "X509SubjectName") && !v.ds(k, "X509SKI") {
+			return nil, v.fail(gateway.SignatureKeyInfo, k, "X509Data holds something else than a certificate and its names")
+		}
+	}
+	if v.der, err = v.base64(v.der[:0], found, maxCertificate); err != nil {
+		return nil, err
+	}
+	return v.certificate(v.der)
 }
 
 // knownCertificate finds the configured certificate that X509IssuerSerial names.

@@ -107,6 +107,9 @@ func TestMessageProfile(t *testing.T) {
 	issuerSerial := func(serial string) string {
 		return `<ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>CN=TEST ONLY</ds:X509IssuerName><ds:X509SerialNumber>` + serial + `</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data>`
 	}
+	x509Data := func(inner string) string { return `<ds:X509Data>` + inner + `</ds:X509Data>` }
+	serialOf := func(n string) string { return strings.TrimSuffix(strings.TrimPrefix(issuerSerial(n), `<ds:X509Data>`), `</ds:X509Data>`) }
+	certificate := `<ds:X509Certificate>` + cert + `</ds:X509Certificate>`
 	aliceCert, bobCert := alice().key(t).Certificate(), bob().key(t).Certificate()
 	gost := &trust.Certificate{Raw: alice().cert, Key: fakeKey{trust.GOST2015}}
 
@@ -170,6 +173,16 @@ func TestMessageProfile(t *testing.T) {
 		{"a binary token of another type", sub(keyIdentifier, tokenRef, `<ds:Signature `, token(`wsu:Id="t"`, strings.Replace(tokenType, `#X509v3`, `#X509PKIPathv1`, 1))+`<ds:Signature `), nil, gateway.SignatureKeyInfo},
 		{"a token by URL", sub(keyIdentifier, `<wsse:Reference URI="http://127.0.0.1/"/>`), nil, gateway.SignatureKeyInfo},
 
+		{"a certificate in X509Data", sub(keyIdentifier, x509Data(certificate)), nil, ""},
+		{"a certificate behind issuer and serial, as zeep writes it", sub(keyIdentifier, x509Data(serialOf("1001")+certificate)), nil, ""},
+		{"a certificate before issuer and serial that nobody has", sub(keyIdentifier, x509Data(certificate+serialOf("7"))), []*trust.Certificate{bobCert}, ""},
+		{"a certificate beside its subject and key identifier", sub(keyIdentifier,
+			x509Data(`<ds:X509SubjectName>CN=x</ds:X509SubjectName><ds:X509SKI>AAAA</ds:X509SKI>`+certificate)), nil, ""},
+		{"two certificates in X509Data", sub(keyIdentifier, x509Data(certificate+certificate)), nil, gateway.SignatureKeyInfo},
+		{"somebody else's certificate behind the known serial", sub(keyIdentifier,
+			x509Data(serialOf("1001")+`<ds:X509Certificate>`+mallory().certBase64()+`</ds:X509Certificate>`)), []*trust.Certificate{aliceCert}, gateway.SignatureInvalid},
+		{"a certificate beside an unknown element", sub(keyIdentifier, x509Data(certificate+`<x/>`)), nil, gateway.SignatureKeyInfo},
+		{"a certificate of another namespace", sub(keyIdentifier, x509Data(`<X509Certificate>`+cert+`</X509Certificate>`)), nil, gateway.SignatureKeyInfo},
 		{"issuer and serial of a known partner", sub(keyIdentifier, issuerSerial("1001")), []*trust.Certificate{bobCert, aliceCert}, ""},
 		{"issuer and serial without known partners", sub(keyIdentifier, issuerSerial("1001")), nil, gateway.SignatureKeyInfo},
 		{"issuer and serial of a partner who did not sign", sub(keyIdentifier, issuerSerial("1002")), []*trust.Certificate{bobCert, aliceCert}, gateway.SignatureInvalid},
