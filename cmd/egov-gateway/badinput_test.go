@@ -72,6 +72,7 @@ func TestBadInputGetsAClearAnswer(t *testing.T) {
 		{"multipart without the part request", "multipart/form-data; boundary=x", multipartOf("--x\nContent-Disposition: form-data; name=\"a\"\n\nb\n--x--\n"), 400, gateway.MultipartBroken},
 		{"multipart with two requests", "multipart/form-data; boundary=x", multipartOf("--x\nContent-Disposition: form-data; name=\"request\"\n\n<a/>\n--x\nContent-Disposition: form-data; name=\"request\"\n\n<a/>\n--x--\n"), 400, gateway.MultipartBroken},
 		{"multipart cut off", "multipart/form-data; boundary=x", multipartOf("--x\nContent-Disposition: form-data; name=\"request\"\n\n<a"), 400, gateway.MultipartBroken},
+		{"multipart in base64", "multipart/form-data; boundary=x", multipartOf("--x\nContent-Disposition: form-data; name=\"request\"\nContent-Transfer-Encoding: base64\n\nPGEvPg==\n--x--\n"), 400, gateway.MultipartBroken},
 		{"multipart with thirty parts", "multipart/form-data; boundary=x", multipartOf(strings.Repeat("--x\nContent-Disposition: form-data; name=\"a\"\n\nb\n", 30) + "--x--\n"), 400, gateway.MultipartBroken},
 	}
 	seen := map[string]bool{}

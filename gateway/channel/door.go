@@ -427,6 +427,16 @@ func issued(v gateway.Verdict) bool {
 	return holds == 2
 }
 
+// oldZone is a word for who is off by just one hour: Almaty's clocks stood at +06:00 until 1 March 2024.
+func oldZone(date, now time.Time) string {
+	for _, hour := range []time.Duration{-time.Hour, time.Hour} {
+		if off := now.Add(hour); date.After(off.Add(-5*time.Minute)) && date.Before(off.Add(5*time.Minute)) {
+			return "; it is off by an hour: is the sender's clock still in the zone +06:00, which ended on 1 March 2024?"
+		}
+	}
+	return ""
+}
+
 // fresh wants every date that a message states inside the window: its own, and that of its WS-Security
 // header. A signed message has one of the two under its signature, or it would be good for ever; one by
 // password alone may leave it out.
@@ -438,7 +448,8 @@ func (c *call) fresh(h header, opened *shep.Opened) error {
 	// Instants are compared: a difference of centuries does not fit into a duration.
 	from, until := c.now.Add(-c.c.Window), c.now.Add(FutureWindow)
 	if !h.undated && (h.date.Before(from) || h.date.After(until)) {
-		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt", c.c.Window, FutureWindow)
+		return gateway.Errorf(gateway.TransportStale, "the message's date may lie at most %v before and %v after the time of receipt%s",
+			c.c.Window, FutureWindow, oldZone(h.date, c.now))
 	}
 	if !stamp.Created.IsZero() && (stamp.Created.Before(from) || stamp.Created.After(until)) {
 		return gateway.Errorf(gateway.TransportStale, "wsu:Created may lie at most %v before and %v after the time of receipt",

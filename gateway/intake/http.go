@@ -294,6 +294,12 @@ func readParts(r *notingReader, boundary string, place *admission.Place) (doc []
 		if n == maxParts {
 			return nil, nil, gateway.Errorf(gateway.MultipartBroken, "at most %d parts are taken", maxParts)
 		}
+		switch strings.ToLower(part.Header.Get("Content-Transfer-Encoding")) {
+		case "", "binary", "8bit", "7bit":
+		default: // RFC 7578 §4.7: none is used; decoded or not, other bytes than the signed ones would come out
+			return nil, nil, gateway.Errorf(gateway.MultipartBroken,
+				"part %d is in a transfer encoding like base64: send its bytes as they are, without Content-Transfer-Encoding", n+1)
+		}
 		data, err := place.Collect(part, -1)
 		if gateway.ReasonOf(err) == gateway.Overload {
 			return nil, nil, err

@@ -94,7 +94,9 @@ func TestPaths(t *testing.T) {
 			t.Subject = pkix.Name{Country: []string{"KZ"}, Organization: orgs, CommonName: "x"}
 		}
 	}
-	role := func(arcs ...int) asn1.ObjectIdentifier { return append(append(asn1.ObjectIdentifier{}, ekuLegal...), arcs...) }
+	role := func(arcs ...int) asn1.ObjectIdentifier {
+		return append(append(asn1.ObjectIdentifier{}, ekuLegal...), arcs...)
+	}
 	legal := func(arcs ...int) func(*x509.Certificate) {
 		return func(t *x509.Certificate) { t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekuLegal, role(arcs...)} }
 	}

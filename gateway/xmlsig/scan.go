@@ -69,6 +69,9 @@ func (s *scanner) document() error {
 			case '!':
 				err = s.declarationOrComment()
 			case '?':
+				if rest := s.src[s.i:]; bytes.HasPrefix(rest, []byte("<?xml")) && len(rest) > 5 && isSpace(rest[5]) {
+					return s.malformed(s.i, "an XML declaration that is not the very first thing: not even white space may stand before it")
+				}
 				err = s.fail(gateway.DocumentInstruction, s.i, "a processing instruction")
 			default:
 				err = s.startTag()

@@ -69,6 +69,9 @@ func (v *verifier) signedInfo(p *parts) error {
 		}
 		p.other, kids = kids[3], kids[:3]
 	}
+	if len(kids) == 4 && v.ds(kids[3], "Reference") {
+		return v.fail(gateway.SignatureStructure, kids[3], "a second Reference: the signature must be over one thing, the document")
+	}
 	if more {
 		return v.fail(gateway.SignatureStructure, p.info, "more elements than the profile has")
 	}
@@ -369,11 +372,11 @@ func (v *verifier) algorithm(n int32) ([]byte, error) {
 func (v *verifier) base64(dst []byte, n int32, limit int) ([]byte, error) {
 	t, e := v.d.tape, &v.d.tape.elements[n]
 	if e.last == e.first || e.last == e.first+1 {
-		return dst, v.fail(gateway.SignatureEncoding, n, "no base64")
+		return dst, v.fail(gateway.SignatureEncoding, n, "no base64 in "+string(v.d.localName(n)))
 	}
 	tok := t.tokens[e.first+1]
 	if e.last != e.first+2 || tok.kind() != textToken {
-		return dst, v.fail(gateway.SignatureStructure, n, "something other than one piece of text where base64 is expected")
+		return dst, v.fail(gateway.SignatureStructure, n, "something other than one piece of text in "+string(v.d.localName(n))+", where base64 is expected")
 	}
 	text := v.d.src[tok.pos:tok.end]
 	if tok.flags()&flagPlain == 0 {
@@ -382,10 +385,13 @@ func (v *verifier) base64(dst []byte, n int32, limit int) ([]byte, error) {
 	}
 	dst, ok := decodeBase64(dst, text, limit)
 	if len(dst) > limit {
-		return dst, v.fail(gateway.SignatureEncoding, n, "a value that is too long")
+		return dst, v.fail(gateway.SignatureEncoding, n, "a value in "+string(v.d.localName(n))+" that is too long")
 	}
 	if !ok || len(dst) == 0 {
-		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64")
+		if bytes.Contains(text[:min(len(text), 64)], []byte("-----BEGIN")) {
+			return dst, v.fail(gateway.SignatureEncoding, n, "PEM in "+string(v.d.localName(n))+": the lines with BEGIN and END do not belong there")
+		}
+		return dst, v.fail(gateway.SignatureEncoding, n, "not strict base64 in "+string(v.d.localName(n)))
 	}
 	return dst, nil
 }

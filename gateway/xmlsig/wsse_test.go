@@ -108,7 +108,9 @@ func TestMessageProfile(t *testing.T) {
 		return `<ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>CN=TEST ONLY</ds:X509IssuerName><ds:X509SerialNumber>` + serial + `</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data>`
 	}
 	x509Data := func(inner string) string { return `<ds:X509Data>` + inner + `</ds:X509Data>` }
-	serialOf := func(n string) string { return strings.TrimSuffix(strings.TrimPrefix(issuerSerial(n), `<ds:X509Data>`), `</ds:X509Data>`) }
+	serialOf := func(n string) string {
+		return strings.TrimSuffix(strings.TrimPrefix(issuerSerial(n), `<ds:X509Data>`), `</ds:X509Data>`)
+	}
 	certificate := `<ds:X509Certificate>` + cert + `</ds:X509Certificate>`
 	aliceCert, bobCert := alice().key(t).Certificate(), bob().key(t).Certificate()
 	gost := &trust.Certificate{Raw: alice().cert, Key: fakeKey{trust.GOST2015}}
