@@ -25,8 +25,8 @@ import (
 // At these addresses of loopback stand an honest participant, and strangers.
 const honestAddress, strangersAddress = "127.0.0.2", "127.0.0.3"
 
-// from is a client that calls from an address of its own.
-func from(address string) *http.Client {
+// clientAt is a client that calls from an address of its own.
+func clientAt(address string) *http.Client {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 10 * time.Second}
 	return &http.Client{Transport: &http.Transport{DialContext: d.DialContext}, Timeout: 30 * time.Second}
 }
@@ -124,7 +124,7 @@ func TestStrangersDoNotShutSHEPsDoor(t *testing.T) {
 	for n := range 1100 {
 		begin(t, l, fmt.Sprintf("127.0.%d.3", 1+n%100), announces15MB)
 	}
-	honest := from(honestAddress)
+	honest := clientAt(honestAddress)
 	for range 5 {
 		m := l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))
 		if reason, err := l.soapFrom(t, honest, m); reason != "" || err != nil {
@@ -138,7 +138,7 @@ func TestStrangersDoNotShutSHEPsDoor(t *testing.T) {
 			begin(t, l, fmt.Sprintf("127.1.%d.3", i), strings.Replace(announces15MB, "15728640", "1000", 1))
 		}
 		var err error
-		if reason, err = l.soapFrom(t, from(strangersAddress), l.message(text("<a/>"))); err != nil {
+		if reason, err = l.soapFrom(t, clientAt(strangersAddress), l.message(text("<a/>"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,7 +187,7 @@ func TestMessageIDsAreBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))
 			tt.change(m)
-			if reason, err := l.soapFrom(t, from(honestAddress), m); reason != tt.want || err != nil {
+			if reason, err := l.soapFrom(t, clientAt(honestAddress), m); reason != tt.want || err != nil {
 				t.Errorf("%q %v, want %q", reason, err, tt.want)
 			}
 		})
@@ -267,7 +267,7 @@ func TestConnectionsOfStrangersAreBounded(t *testing.T) {
 		}
 	}
 	knock()
-	if reason, err := l.soapFrom(t, from(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != "" || err != nil {
+	if reason, err := l.soapFrom(t, clientAt(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != "" || err != nil {
 		t.Errorf("a known participant: %q %v", reason, err)
 	}
 	if status, _, _ := get(t, l.admin+"/healthz"); status != http.StatusOK {
@@ -357,7 +357,7 @@ func TestACitizenHasAQuota(t *testing.T) {
 	if status, _, body := l.restPost(t, first); status != http.StatusAccepted {
 		t.Errorf("what was accepted before: %d %s", status, body)
 	}
-	if reason, err := l.soapFrom(t, from(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != gateway.CitizenLimit || err != nil {
+	if reason, err := l.soapFrom(t, clientAt(honestAddress), l.message(text(l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")))); reason != gateway.CitizenLimit || err != nil {
 		t.Errorf("at SHEP's door: %q %v", reason, err)
 	}
 	if a := l.mustSubmit(t, l.draft("citizen-02", taraz), "citizen-02"); a.status != http.StatusAccepted {
@@ -381,7 +381,7 @@ func TestTagsOfStrangersAreWeighed(t *testing.T) {
 	before, most := heap(), watchHeap()
 	var wg sync.WaitGroup
 	for n := range 50 {
-		client := from(fmt.Sprintf("127.7.%d.3", n))
+		client := clientAt(fmt.Sprintf("127.7.%d.3", n))
 		wg.Go(func() {
 			resp, err := client.Post(l.base+"/shep/sync", "text/xml", bytes.NewReader(envelope))
 			if err != nil {

@@ -107,6 +107,12 @@ func get(t *testing.T, url string, header ...string) (int, http.Header, []byte) 
 
 func call(t *testing.T, method, url string, body []byte, header ...string) (int, http.Header, []byte) {
 	t.Helper()
+	return callAs(t, http.DefaultClient, method, url, body, header...)
+}
+
+// callAs is call by a client of the test's own.
+func callAs(t *testing.T, client *http.Client, method, url string, body []byte, header ...string) (int, http.Header, []byte) {
+	t.Helper()
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +120,7 @@ func call(t *testing.T, method, url string, body []byte, header ...string) (int,
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

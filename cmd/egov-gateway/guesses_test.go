@@ -60,7 +60,7 @@ func (l *lab) credentialDoors(t *testing.T) []credentialDoor {
 		for i := 0; i+1 < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
-		client := from(address)
+		client := clientAt(address)
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		defer client.CloseIdleConnections()
 		resp, err := client.Do(req)

@@ -367,10 +367,11 @@ func (c *call) identify(ctx context.Context, h header, signer *trust.Certificate
 }
 
 // checkPassword compares the password of a message from p, nil for nobody who is known, unless its address
-// guesses. The password of the participant whose connection it is is compared in any case.
+// guesses. That of the participant whose connection it is, or whose signature the message carries, is
+// compared in any case.
 func (c *call) checkPassword(p *Participant, h header) error {
 	shown := admission.Credential{Door: "shep", Address: c.remote, Claimed: h.sender.ID, Digest: sha256.Sum256([]byte(h.sender.Password))}
-	if p != nil && (p.PasswordSHA256 == [32]byte{} || p == c.caller && p.passwordHolds(shown.Digest)) {
+	if p != nil && (p.PasswordSHA256 == [32]byte{} || (p == c.caller || p.signs()) && p.passwordHolds(shown.Digest)) {
 		return nil
 	}
 	return c.c.House.Guesses().Compare(shown, func() error {
