@@ -25,6 +25,7 @@ const clockSlew = 1000 // one second in so many
 // certificates for good. It is safe for concurrent use.
 type clock struct {
 	start     time.Time
+	carries   bool // start carries a monotonic reading
 	monotonic func() time.Duration // nil: the reading that comes with start, if any
 	zero      time.Duration        // what monotonic said at start
 	offset    atomic.Int64         // wall minus monotonic as it is expected to be, nanoseconds
@@ -33,7 +34,7 @@ type clock struct {
 }
 
 func newClock(start time.Time, monotonic func() time.Duration) *clock {
-	c := &clock{start: start, monotonic: monotonic}
+	c := &clock{start: start, carries: start.Round(0) != start, monotonic: monotonic}
 	if monotonic != nil {
 		c.zero = monotonic()
 	}
@@ -45,7 +46,7 @@ func (c *clock) passed(now time.Time) (passed time.Duration, ok bool) {
 	switch {
 	case c.monotonic != nil:
 		return c.monotonic() - c.zero, true
-	case now.Round(0) != now && c.start.Round(0) != c.start: // both carry a monotonic reading
+	case c.carries && now.Round(0) != now: // both carry a monotonic reading
 		return now.Sub(c.start), true
 	}
 	return 0, false

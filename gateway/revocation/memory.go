@@ -43,13 +43,16 @@ func (m *memory) at(serial []byte) (*shard, [serialSize]byte) {
 	return &m.shards[key[serialSize-1]%byte(len(m.shards))], key
 }
 
-// recall returns what is remembered, fresh or not.
-func (m *memory) recall(serial []byte) (memo, bool) {
+// recall fills in what is remembered, fresh or not, and reports whether there is anything.
+func (m *memory) recall(serial []byte, into *memo) bool {
 	s, key := m.at(serial)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	e, ok := s.seen[key]
-	return e, ok
+	s.mu.RUnlock()
+	if ok {
+		*into = e
+	}
+	return ok
 }
 
 // learn merges a new verified finding with what is known and returns what now holds: newer

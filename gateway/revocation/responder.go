@@ -16,7 +16,8 @@ var errNoResponder = gateway.Errorf(gateway.StatusUnavailable, "no responder is 
 
 // responder returns what OCSP says of a certificate, from memory when that is fresh.
 func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certificate, now time.Time) (finding, error) {
-	if m, ok := s.memory.recall(cert.Serial); ok && !c.clock.since(&m.learned, now).After(m.until) {
+	var m memo
+	if s.memory.recall(cert.Serial, &m) && !c.clock.since(&m.learned, now).After(m.until) {
 		if !m.renew.IsZero() && !now.Before(m.renew) && s.memory.postpone(cert.Serial, now, now.Add(breakerPause)) {
 			c.ask(ctx, s, cert, true)
 		}
@@ -47,7 +48,8 @@ func (c *Checker) ask(ctx context.Context, s *source, cert *trust.Certificate, a
 // question asks once and remembers the outcome.
 func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certificate, ahead bool) (finding, error) {
 	// Somebody may have asked between the caller's look and this flight.
-	if m, ok := s.memory.recall(cert.Serial); !ahead && ok && !c.clock.since(&m.learned, c.now()).After(m.until) {
+	var m memo
+	if !ahead && s.memory.recall(cert.Serial, &m) && !c.clock.since(&m.learned, c.now()).After(m.until) {
 		return m.finding, m.failure
 	}
 	f, lent := c.borrowed(ctx, s, cert, ahead)

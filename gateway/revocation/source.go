@@ -412,7 +412,12 @@ func (s *source) fresh(l *lists, now time.Time) (time.Time, error) {
 // inLists tells what the lists say of a certificate of this issuer, and whether they are
 // fresh enough to prove it good.
 func (s *source) inLists(cert *trust.Certificate, now time.Time) (f finding, fresh, err error) {
-	l, f, err := s.said(cert.Serial)
+	l := s.lists.Load()
+	if s.ledger.none(cert.Serial) && s.lists.Load() == l { // nearly always
+		f, err = l.find(cert.Serial)
+	} else {
+		l, f, err = s.said(cert.Serial)
+	}
 	if err != nil {
 		return f, nil, err
 	}
