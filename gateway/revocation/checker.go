@@ -405,6 +405,14 @@ func (c *Checker) one(ctx context.Context, cert, issuer *trust.Certificate, prov
 	return f, err
 }
 
+// since is from when on a revoked key is not to be trusted.
+func (f finding) since() time.Time {
+	if (f.reason == KeyCompromise || f.reason == CACompromise) && !f.invalidSince.IsZero() && f.invalidSince.Before(f.revokedAt) {
+		return f.invalidSince
+	}
+	return f.revokedAt
+}
+
 // historical turns what is found now into what it says of an earlier, proven instant.
 func historical(cert *trust.Certificate, f finding, err error, proven, now time.Time) error {
 	switch gateway.ReasonOf(err) {
@@ -413,10 +421,7 @@ func historical(cert *trust.Certificate, f finding, err error, proven, now time.
 			return gateway.Errorf(gateway.StatusUnknown, "the evidence is from after the certificate's end, so it does not show what was before; judge with the evidence of the time")
 		}
 	case gateway.Revoked, gateway.Suspended:
-		since := f.revokedAt
-		if (f.reason == KeyCompromise || f.reason == CACompromise) && !f.invalidSince.IsZero() && f.invalidSince.Before(since) {
-			since = f.invalidSince
-		}
+		since := f.since()
 		if proven.Before(since) && !proven.After(now) {
 			return nil
 		}

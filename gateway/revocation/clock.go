@@ -25,7 +25,7 @@ const clockSlew = 1000 // one second in so many
 // certificates for good. It is safe for concurrent use.
 type clock struct {
 	start     time.Time
-	carries   bool // start carries a monotonic reading
+	carries   bool                 // start carries a monotonic reading
 	monotonic func() time.Duration // nil: the reading that comes with start, if any
 	zero      time.Duration        // what monotonic said at start
 	offset    atomic.Int64         // wall minus monotonic as it is expected to be, nanoseconds

@@ -29,6 +29,10 @@ type Evidence struct {
 	Raw         []byte
 	ThisUpdate  time.Time
 	UsableUntil time.Time
+	// RevokedLater is since when the certificate is revoked or on hold, if evidence from after the instant
+	// judged says so ([Offline]): it was good at that instant, and is not any more. LaterReason is why.
+	RevokedLater time.Time
+	LaterReason  CRLReason
 	// Degraded: the evidence is older than the normal bounds and counts because an operator
 	// widened them ([Checker.Widen]).
 	Degraded bool

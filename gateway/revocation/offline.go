@@ -33,6 +33,11 @@ type OfflineOptions struct {
 // delta lists and answers of several issuers may be mixed; what belongs to nobody in the path
 // is passed over. Answers may name the certificate by SHA-1. Errors are those of
 // [Checker.Check].
+//
+// Lists from after the instant judge it, too: what they say was revoked by then was, what they say was
+// revoked later was good and [Evidence.RevokedLater] says so, and what a full list does not name was
+// good, if the list is not from after the certificate's own end (a CA may strike what has expired off its
+// lists). A hold that was lifted between the instant and the list cannot be seen in it.
 func Offline(path *trust.Path, at time.Time, crls, ocspAnswers [][]byte, o OfflineOptions) (Evidence, error) {
 	o.Skew = cmp.Or(o.Skew, DefaultSkew)
 	o.OCSPMaxAge = cmp.Or(o.OCSPMaxAge, DefaultOCSPMaxAge)
@@ -61,7 +66,65 @@ func Offline(path *trust.Path, at time.Time, crls, ocspAnswers [][]byte, o Offli
 }
 
 func offline(cert, issuer *trust.Certificate, at time.Time, crls, answers [][]byte, o OfflineOptions) (finding, error) {
-	all, troubles := offlineLists(cert, issuer, at, crls, o)
+	all, troubles := offlineLists(cert, issuer, crls)
+	after := slices.IndexFunc(all, func(c *CRL) bool { return c.ThisUpdate.After(at.Add(o.Skew)) })
+	if after < 0 {
+		return offlineUntil(cert, issuer, at, all, troubles, answers, o)
+	}
+	f, err := offlineUntil(cert, issuer, at, all[:after], troubles, answers, o)
+	return fromLater(cert, at, all[after:], f, err)
+}
+
+// fromLater adds to a finding what lists from after the instant say of it.
+func fromLater(cert *trust.Certificate, at time.Time, later []*CRL, f finding, err error) (finding, error) {
+	switch gateway.ReasonOf(err) {
+	case gateway.Revoked, gateway.Suspended, gateway.NeverIssued, gateway.EvidenceConflict:
+		return f, err
+	}
+	var since time.Time
+	var reason CRLReason
+	var proof *CRL
+	for _, c := range later {
+		e, listed := c.table.find(cert.Serial)
+		if listed && e.reason != RemoveFromCRL {
+			begins := finding{reason: e.reason, revokedAt: e.at, invalidSince: e.invalid}.since()
+			if !begins.After(at) {
+				l := new(lists)
+				l.put(c, c.Delta())
+				k := c.says(cert.Serial, false).mark.finding()
+				k.evidence = l.ready().proof
+				return k, k.err()
+			}
+			if since.IsZero() || begins.Before(since) {
+				since, reason = begins, e.reason
+			}
+		}
+		// A list that names it says by that when it was revoked, however late it is.
+		if proof == nil && (listed || !c.Delta() && !c.ThisUpdate.After(cert.NotAfter)) {
+			proof = c
+		}
+	}
+	switch {
+	case err != nil && proof == nil:
+		if gateway.ReasonOf(err) == gateway.StatusUnavailable {
+			err = gateway.Errorf(gateway.StatusUnknown, "no list shows what was before: a delta alone does not, nor a full list from after the certificate's end")
+		}
+		return f, err
+	case err != nil:
+		l := new(lists)
+		l.put(proof, proof.Delta())
+		f = finding{state: good, evidence: l.ready().proof}
+		f.evidence.UsableUntil = proof.NextUpdate
+	}
+	f.evidence.RevokedLater, f.evidence.LaterReason = since, reason
+	return f, nil
+}
+
+// offlineUntil judges by lists that are not from after the instant.
+func offlineUntil(cert, issuer *trust.Certificate, at time.Time, all []*CRL, troubles error, answers [][]byte, o OfflineOptions) (finding, error) {
+	if newest := newestOf(all); newest.base == nil && newest.delta != nil {
+		troubles = cmp.Or(troubles, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
+	}
 	newest := newestOf(all)
 	v, err := newVerifier(Issuer{Certificate: issuer, AcceptSHA1: true, AllowGOST2004: o.AllowGOST2004}, o.Skew, o.OCSPMaxAge)
 	if err != nil {
@@ -160,7 +223,7 @@ func worst(v verifier, cert *trust.Certificate, answers [][]byte, at time.Time) 
 
 // offlineLists returns the verified lists about cert in the order of their dates, of one date the full
 // one first, and says why others were passed over.
-func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, o OfflineOptions) (all []*CRL, trouble error) {
+func offlineLists(cert, issuer *trust.Certificate, crls [][]byte) (all []*CRL, trouble error) {
 	for _, raw := range crls {
 		c, err := parseCRL(raw)
 		if err == nil && !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
@@ -179,8 +242,6 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 		case err != nil:
 		case c.NextUpdate.IsZero():
 			err = gateway.Errorf(gateway.EvidenceStale, "the CRL has no nextUpdate, so its age cannot be judged")
-		case c.ThisUpdate.After(at.Add(o.Skew)):
-			err = gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after the instant judged")
 		default:
 			c.digest = sha256.Sum256(raw)
 			err = c.index()
@@ -190,9 +251,6 @@ func offlineLists(cert, issuer *trust.Certificate, at time.Time, crls [][]byte, 
 			continue
 		}
 		all = append(all, c)
-	}
-	if newest := newestOf(all); newest.base == nil && newest.delta != nil {
-		trouble = cmp.Or(trouble, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
 	}
 	slices.SortStableFunc(all, func(a, b *CRL) int {
 		return cmp.Or(a.ThisUpdate.Compare(b.ThisUpdate), index(a.Delta())-index(b.Delta()))
