@@ -44,8 +44,8 @@ func (b *builder) pki() error {
 		return err
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
-	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: publishers.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
-		Watching: b.watched}
+	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: publishers.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg,
+		Late: func(revocation.Late) {}, Watching: b.watched}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err
 	}

@@ -93,7 +93,8 @@ func unwrapCRL(raw []byte) ([]byte, error) {
 		}
 		return block.Bytes, nil
 	case text[0] == '<':
-		return nil, untrusted("a page of HTML or XML came in the place of a CRL: the address is wrong, or somebody on the way answers for the publisher")
+		return nil, untrusted("a page of HTML or XML came in the place of a CRL: " +
+			"the address is wrong, or somebody on the way answers for the publisher")
 	case text[0] == '{' || text[0] == '[':
 		return nil, untrusted("JSON came in the place of a CRL")
 	case bytes.HasPrefix(raw, []byte{0x1f, 0x8b}):

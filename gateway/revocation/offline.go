@@ -107,7 +107,8 @@ func fromLater(cert *trust.Certificate, at time.Time, later []*CRL, f finding, e
 	switch {
 	case err != nil && proof == nil:
 		if gateway.ReasonOf(err) == gateway.StatusUnavailable {
-			err = gateway.Errorf(gateway.StatusUnknown, "no list shows what was before: a delta alone does not, nor a full list from after the certificate's end")
+			err = gateway.Errorf(gateway.StatusUnknown,
+				"no list shows what was before: a delta alone does not, nor a full list from after the certificate's end")
 		}
 		return f, err
 	case err != nil:
@@ -121,7 +122,8 @@ func fromLater(cert *trust.Certificate, at time.Time, later []*CRL, f finding, e
 }
 
 // offlineUntil judges by lists that are not from after the instant.
-func offlineUntil(cert, issuer *trust.Certificate, at time.Time, all []*CRL, troubles error, answers [][]byte, o OfflineOptions) (finding, error) {
+func offlineUntil(cert, issuer *trust.Certificate, at time.Time, all []*CRL, troubles error, answers [][]byte,
+	o OfflineOptions) (finding, error) {
 	if newest := newestOf(all); newest.base == nil && newest.delta != nil {
 		troubles = cmp.Or(troubles, gateway.Errorf(gateway.EvidenceScope, "a delta CRL without its full list"))
 	}
