@@ -114,10 +114,11 @@ type Anchor struct {
 
 // Issuer is a CA and where its revocation evidence is found.
 type Issuer struct {
-	Certificate string   `yaml:"certificate" file:"public"`
-	OCSP        []string `yaml:"ocsp"`
-	CRL         string   `yaml:"crl"`
-	DeltaCRL    string   `yaml:"delta_crl"`
+	Certificate string `yaml:"certificate" file:"public"`
+	// OCSP, CRL and DeltaCRL are one address or several of the same, the first choice first.
+	OCSP     Addresses `yaml:"ocsp"`
+	CRL      Addresses `yaml:"crl"`
+	DeltaCRL Addresses `yaml:"delta_crl"`
 	// CRLMaxAge is how old the newest list may be, like 26h; measure the CA's real pace first.
 	CRLMaxAge    Duration `yaml:"crl_max_age"`
 	RequireNonce bool     `yaml:"require_nonce"`
@@ -336,7 +337,7 @@ func (c *Config) check() error {
 		errs = append(errs, errors.New("revocation: at least one issuer is needed; nothing is accepted without proof"))
 	}
 	for i, r := range c.Revocation {
-		if r.Certificate == "" || len(r.OCSP) == 0 && r.CRL == "" {
+		if r.Certificate == "" || len(r.OCSP) == 0 && len(r.CRL) == 0 {
 			errs = append(errs, fmt.Errorf("revocation[%d]: certificate, and ocsp or crl, are needed", i))
 		}
 	}

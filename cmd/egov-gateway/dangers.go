@@ -231,8 +231,8 @@ func webAddresses() []address {
 		{"sources.alimony.url", "the password and personal records"},
 		{"sources.employment.url", "the password and personal records"},
 		{"revocation[].ocsp[]", ""}, // answers and lists are signed
-		{"revocation[].crl", ""},
-		{"revocation[].delta_crl", ""},
+		{"revocation[].crl[]", ""},
+		{"revocation[].delta_crl[]", ""},
 		{"tracing.endpoint", ""}, // no personal data
 	}
 }

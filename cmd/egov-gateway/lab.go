@@ -232,10 +232,10 @@ func (l *lab) writeConfig(doors, admin, consoleAddress string) (map[string]strin
 		Listen: doors, Admin: admin, BaseURL: l.base, Data: "data", Secret: "secret", Key: "gateway.pem",
 		Trust: []Anchor{{Certificate: "root.pem"}, {Certificate: "gost-root.pem"}}, Intermediates: []string{"issuing.pem", "issuing-revoked.pem", "gost-issuing.pem"},
 		Revocation: []Issuer{
-			{Certificate: "issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/issuing/base.crl", DeltaCRL: l.sim + "/crl/issuing/delta.crl"},
-			{Certificate: "root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/root/base.crl"},
-			{Certificate: "gost-issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-issuing/base.crl", DeltaCRL: l.sim + "/crl/gost-issuing/delta.crl"},
-			{Certificate: "gost-root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: l.sim + "/crl/gost-root/base.crl"},
+			{Certificate: "issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: Addresses{l.sim + "/crl/issuing/base.crl"}, DeltaCRL: Addresses{l.sim + "/crl/issuing/delta.crl"}},
+			{Certificate: "root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: Addresses{l.sim + "/crl/root/base.crl"}},
+			{Certificate: "gost-issuing.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: Addresses{l.sim + "/crl/gost-issuing/base.crl"}, DeltaCRL: Addresses{l.sim + "/crl/gost-issuing/delta.crl"}},
+			{Certificate: "gost-root.pem", OCSP: []string{l.sim + "/ocsp"}, CRL: Addresses{l.sim + "/crl/gost-root/base.crl"}},
 		},
 		SHEP: &SHEP{SenderID: "egov-gateway", Participants: []Participant{
 			{Name: "egov.kz", SenderID: "EGOV", PasswordFile: "shep.password", Services: labServices()},

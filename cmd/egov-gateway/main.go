@@ -40,6 +40,7 @@ type cli struct {
 	Corpus       corpusCmd       `cmd:"" help:"Make and check corpora: signed documents with what must become of each. TEST ONLY."`
 	Passport     passportCmd     `cmd:"" help:"Work on service passports."`
 	Journal      journalCmd      `cmd:"" help:"Look at a gateway's journal, back it up, check it, set parked work going again."`
+	Revocation   revocationCmd   `cmd:"" help:"Make a running gateway fetch its revocation lists now."`
 	Monitoring   monitoringCmd   `cmd:"" help:"Metrics, alert rules, dashboards and the runbook."`
 	Support      supportCmd      `cmd:"" name:"support-bundle" help:"Gather what a supporter needs, without personal data and secrets."`
 	Certs        certsCmd        `cmd:"" help:"Check or make the test PKI. TEST ONLY."`

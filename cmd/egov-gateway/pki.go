@@ -12,6 +12,9 @@ import (
 	"egov-gateway/gateway/verification"
 )
 
+// listRedirects is how many redirects a publisher of revocation lists may send us through.
+const listRedirects = 3
+
 // pki builds trust, revocation and the verifier over both.
 func (b *builder) pki() error {
 	store, anchors, err := trustStore(b.c)
@@ -27,21 +30,22 @@ func (b *builder) pki() error {
 	if err != nil {
 		return err
 	}
-	uc := upstream.Config{Name: "revocation", Timeout: 30 * time.Second, Retries: -1, NoBreaker: true, MaxResponse: revocation.MaxCRLBytes,
+	uc := upstream.Config{Name: "revocation", Timeout: revocation.DefaultCRLTimeout, Retries: -1, NoBreaker: true,
+		MaxResponse: revocation.MaxCRLBytes, MaxRedirects: listRedirects,
 		Reasons: upstream.Reasons{Unavailable: gateway.StatusUnavailable}, TLS: conf, Observe: b.called}
-	client, err := upstream.New(uc)
+	publishers, err := upstream.New(uc)
 	if err != nil {
 		return err
 	}
-	// An answer is small; what is larger is not read at all.
-	uc.MaxResponse = revocation.MaxOCSPBytes
+	// An answer is small; what is larger is not read at all. A question goes nowhere but to the responder.
+	uc.MaxResponse, uc.MaxRedirects, uc.Timeout = revocation.MaxOCSPBytes, 0, 30*time.Second
 	responders, err := upstream.New(uc)
 	if err != nil {
 		return err
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
-	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: client.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg, Late: func(revocation.Late) {},
-		Watching: b.watched}
+	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: publishers.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg,
+		Late: func(revocation.Late) {}, Watching: b.watched}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err
 	}
@@ -88,7 +92,8 @@ func issuers(c *Config) (all []revocation.Issuer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL, DeltaCRL: r.DeltaCRL, CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
+		all = append(all, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL.First(), CRLMirrors: r.CRL.Others(),
+			DeltaCRL: r.DeltaCRL.First(), DeltaMirrors: r.DeltaCRL.Others(), CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
 	}
 	return all, nil
 }

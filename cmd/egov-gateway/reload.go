@@ -262,6 +262,7 @@ func (r *reloader) reload() (waiting []string, err error) {
 	if err := r.b.parts.take(p.with(late)); err != nil {
 		return nil, err
 	}
+	r.b.checker.FetchSoon() // whoever reloads wants what is newest
 	r.b.key.Replace(p.key)
 	r.b.verifier.SetTrust(store)
 	r.b.anchors.Store(&anchors)
@@ -400,6 +401,7 @@ func (r *reloader) take() {
 	switch {
 	case err != nil:
 		r.b.log.Error("the configuration was not reloaded; everything stays as it was", "error", err)
+		r.b.checker.FetchSoon() // lists are no part of the configuration
 	case len(waiting) > 0:
 		r.b.log.Warn("trust, revocation and credentials were reloaded; the rest waits for a restart", "generation", r.generation.Load(),
 			"settings", strings.Join(waiting, ", "))

@@ -44,6 +44,17 @@ type JournalConfig struct {
 // Addresses are one or several.
 type Addresses []string
 
+// First is the first choice; "" when there is none.
+func (a Addresses) First() string {
+	if len(a) == 0 {
+		return ""
+	}
+	return a[0]
+}
+
+// Others are all but the first.
+func (a Addresses) Others() []string { return a[min(1, len(a)):] }
+
 // UnmarshalYAML reads a text or a list of texts.
 func (a *Addresses) UnmarshalYAML(b []byte) error {
 	var one string

@@ -24,7 +24,7 @@ type verifyCmd struct {
 	OCSPResponse  []string  `name:"ocsp-response" type:"path" placeholder:"FILE" help:"OCSP answers (DER)."`
 	Revocation    string    `enum:"required,if-present,off" default:"required" help:"Whether revocation must be proven (${enum})."`
 	CRLScope      string    `name:"crl-scope" enum:"path,leaf" default:"path" help:"Ask revocation of the whole path or of the signer alone (${enum})."`
-	At            time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"RFC3339" help:"The instant to judge for. Default: now."`
+	At            time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"RFC3339" help:"The instant to judge for. Default: now. Lists from after it judge it, too: what they revoke later was good, and the line says so."`
 	IIN           string    `name:"iin" placeholder:"DIGITS" help:"The IIN that must be the signer's."`
 	Purpose       string    `enum:"sign-person,sign-head,sign-legal,sign-staff,information-system,any" default:"any" help:"Role the key must have; sign-legal is the head or who has the right to sign, sign-staff any employee too; any drops the rules of Kazakhstan for purpose and subject (${enum})."`
 	Pinned        string    `type:"path" placeholder:"CERT" help:"Trust exactly this signer's certificate; its validity is still judged."`

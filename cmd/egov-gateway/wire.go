@@ -132,9 +132,9 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if s.spans, err = b.tracer(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{c.readAll, b.examine, b.words, b.pki, b.journal} {
+	for _, step := range []func() error{c.readAll, b.examine, b.words, b.pki, b.journal, b.keepRevocations} {
 		if err := step(); err != nil {
-			s.store, s.shared = b.store, b.shared
+			s.store, s.checker, s.shared = b.store, b.checker, b.shared
 			return nil, err
 		}
 	}
@@ -261,6 +261,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	ready := httpserver.NewReadiness(slices.Concat(b.probes(shards), walk.probes(), loud, doorProbes, []httpserver.Probe{s.reloader.probe()}), log)
 	ready.Register(admin)
 	admin.HandleFunc("GET /debug/goroutines", goroutines)
+	admin.Handle("POST "+fetchPath, b.fetchRevocations())
 	var messages []string
 	if mail != nil {
 		messages = mail.directory.Queues()
@@ -348,6 +349,9 @@ func (s *service) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		s.spans.Shutdown(ctx) //nolint:errcheck // see above
+	}
+	if s.checker != nil {
+		s.checker.Close()
 	}
 	if s.shared != nil {
 		errs = append(errs, s.shared.Close())

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/trust"
@@ -47,6 +49,9 @@ type Issuer struct {
 	OCSP        []string           // responders, first choice first
 	CRL         string             // full list; "" if there is none
 	DeltaCRL    string
+	// CRLMirrors and DeltaMirrors are further addresses of the same lists, asked in this order when the
+	// one before gives none.
+	CRLMirrors, DeltaMirrors []string
 	// Responders are trusted to sign answers although the CA did not certify them for that.
 	Responders []*trust.Certificate
 
@@ -119,11 +124,18 @@ type Checker struct {
 	config  Config
 	sources atomic.Pointer[[]*source]
 	changed chan struct{} // tells Run that sources is another list
-	now     func() time.Time
-	clock   *clock
-	shelf   *shelf // nil without Config.Shared
-	log     *slog.Logger
-	metrics *metrics
+	disk    disk
+
+	configuring sync.Mutex           // guards the next two, and changes of sources
+	dir         string               // "" when nothing is kept beyond the process
+	known       map[string]*holdings // by the issuer's name and key: of all that were ever configured
+
+	fetching singleflight.Group
+	now      func() time.Time
+	clock    *clock
+	shelf    *shelf // nil without Config.Shared
+	log      *slog.Logger
+	metrics  *metrics
 }
 
 // New checks the configuration; it asks nobody. Call [Checker.Refresh] or [Checker.Run] to load the lists.
@@ -146,7 +158,7 @@ func New(c Config) (*Checker, error) {
 	c.DeltaEvery = cmp.Or(c.DeltaEvery, DefaultDeltaEvery)
 	c.Memory = cmp.Or(c.Memory, DefaultMemory)
 	c.LateWindow = cmp.Or(c.LateWindow, DefaultLateWindow)
-	k := &Checker{config: c, now: c.Now, log: c.Log, changed: make(chan struct{}, 1)}
+	k := &Checker{config: c, now: c.Now, log: c.Log, changed: make(chan struct{}, 1), disk: realDisk{}, known: map[string]*holdings{}}
 	if k.now == nil {
 		k.now = time.Now
 	}
@@ -165,10 +177,13 @@ func New(c Config) (*Checker, error) {
 	return k, nil
 }
 
-// SetIssuers replaces the configured issuers while the checker runs. What is held and
-// remembered of an issuer whose configuration did not change is kept; certificates of an
-// issuer that is gone are refused at once. On an error everything stays as it was.
+// SetIssuers replaces the configured issuers while the checker runs. What the lists and the ledger
+// know of an issuer's certificates is kept whatever its settings are now, answers that were good only
+// if its settings did not change; certificates of an issuer that is gone are refused at once. On an
+// error everything stays as it was.
 func (c *Checker) SetIssuers(issuers []Issuer) error {
+	c.configuring.Lock()
+	defer c.configuring.Unlock()
 	if len(issuers) == 0 {
 		return errors.New("revocation: Config.Issuers is empty: nothing could ever be proven good")
 	}
@@ -184,6 +199,9 @@ func (c *Checker) SetIssuers(issuers []Issuer) error {
 		s, err := c.newSource(i)
 		if err != nil {
 			return fmt.Errorf("revocation: issuer %d: %w", n+1, err)
+		}
+		if err := c.open(s); err != nil {
+			return err
 		}
 		list = append(list, s)
 	}
@@ -202,9 +220,39 @@ func (c *Checker) SetIssuers(issuers []Issuer) error {
 
 // same reports whether both are configured alike.
 func (i Issuer) same(j Issuer) bool {
-	return i.Certificate.Equal(j.Certificate) && i.Label == j.Label && slices.Equal(i.OCSP, j.OCSP) && i.CRL == j.CRL && i.DeltaCRL == j.DeltaCRL &&
+	return i.Certificate.Equal(j.Certificate) && i.Label == j.Label && slices.Equal(i.OCSP, j.OCSP) &&
+		i.CRL == j.CRL && i.DeltaCRL == j.DeltaCRL &&
+		slices.Equal(i.CRLMirrors, j.CRLMirrors) && slices.Equal(i.DeltaMirrors, j.DeltaMirrors) &&
 		slices.EqualFunc(i.Responders, j.Responders, (*trust.Certificate).Equal) && i.RequireNonce == j.RequireNonce && i.NonceSize == j.NonceSize &&
 		i.AcceptSHA1 == j.AcceptSHA1 && i.AllowGOST2004 == j.AllowGOST2004 && i.OCSPMaxAge == j.OCSPMaxAge && i.CRLMaxAge == j.CRLMaxAge && i.DeltaMaxAge == j.DeltaMaxAge
+}
+
+// addresses of the full or the delta list, first choice first; empty when there is none.
+func (i Issuer) addresses(delta bool) []string {
+	first, more := i.CRL, i.CRLMirrors
+	if delta {
+		first, more = i.DeltaCRL, i.DeltaMirrors
+	}
+	if first == "" {
+		return nil
+	}
+	return append([]string{first}, more...)
+}
+
+// publishes reports whether a list may say that it is of the distribution point uri.
+func (i Issuer) publishes(uri string) bool {
+	return slices.Contains(i.addresses(false), uri)
+}
+
+// holdingsOf returns what is held of an issuer's certificates; it needs configuring.
+func (c *Checker) holdingsOf(issuer *trust.Certificate) *holdings {
+	key := string(issuer.RawSubject) + string(issuer.RawSPKI)
+	h := c.known[key]
+	if h == nil {
+		h = newHoldings()
+		c.known[key] = h
+	}
+	return h
 }
 
 func (c *Checker) newSource(i Issuer) (*source, error) {
@@ -221,10 +269,14 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 		return nil, errors.New("neither a responder nor a CRL is configured")
 	case i.DeltaCRL != "" && i.CRL == "":
 		return nil, errors.New("a delta CRL without the full one")
+	case i.CRL == "" && len(i.CRLMirrors) > 0, i.DeltaCRL == "" && len(i.DeltaMirrors) > 0:
+		return nil, errors.New("a mirror of a CRL without the CRL's own address")
 	}
-	s := &source{configured: configured, issuer: i, label: i.Label, keyHash: keyHashOf(i.Certificate), verifier: v, memory: newMemory(c.config.Memory)}
+	s := &source{configured: configured, issuer: i, label: i.Label, keyHash: keyHashOf(i.Certificate), verifier: v,
+		memory: newMemory(c.config.Memory), clock: c.clock, holdings: c.holdingsOf(i.Certificate)}
+	s.wake = [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}
 	if c.config.Late != nil {
-		s.ledger = newLedger(c.config.LateWindow)
+		s.decided = newDecisions(c.config.LateWindow)
 	}
 	if s.label == "" {
 		s.label = i.Certificate.SerialHex()[:min(8, len(i.Certificate.SerialHex()))]
@@ -233,19 +285,17 @@ func (c *Checker) newSource(i Issuer) (*source, error) {
 		s.breakers = append(s.breakers, new(breaker))
 	}
 	s.ages = ages{c.config.Skew, cmp.Or(i.CRLMaxAge, c.config.CRLMaxAge), cmp.Or(i.DeltaMaxAge, c.config.DeltaMaxAge)}
-	s.lists.Store(new(lists).ready())
 	s.verifier.signer = s.responder.Store
 	s.verifier.listed = func(serial []byte) bool {
-		f, err := s.lists.Load().find(serial)
+		_, f, err := s.said(serial)
 		return err != nil || f.state != good
 	}
 	s.verifier.clean = func(serial []byte) bool {
-		l := s.lists.Load()
-		f, err := l.find(serial)
+		_, f, err := s.said(serial)
 		if err != nil || f.state != good {
 			return false
 		}
-		_, err = l.fresh(s.ages, c.now())
+		_, err = s.freshness(c.now())
 		return err == nil
 	}
 	return s, nil
@@ -349,10 +399,18 @@ func (c *Checker) one(ctx context.Context, cert, issuer *trust.Certificate, prov
 	if !proven.IsZero() {
 		return f, historical(cert, f, err, proven, now)
 	}
-	if err == nil && s.ledger != nil {
-		s.ledger.note(cert.Serial, now)
+	if err == nil && s.decided != nil {
+		s.decided.note(cert.Serial, now)
 	}
 	return f, err
+}
+
+// since is from when on a revoked key is not to be trusted.
+func (f finding) since() time.Time {
+	if (f.reason == KeyCompromise || f.reason == CACompromise) && !f.invalidSince.IsZero() && f.invalidSince.Before(f.revokedAt) {
+		return f.invalidSince
+	}
+	return f.revokedAt
 }
 
 // historical turns what is found now into what it says of an earlier, proven instant.
@@ -363,10 +421,7 @@ func historical(cert *trust.Certificate, f finding, err error, proven, now time.
 			return gateway.Errorf(gateway.StatusUnknown, "the evidence is from after the certificate's end, so it does not show what was before; judge with the evidence of the time")
 		}
 	case gateway.Revoked, gateway.Suspended:
-		since := f.revokedAt
-		if (f.reason == KeyCompromise || f.reason == CACompromise) && !f.invalidSince.IsZero() && f.invalidSince.Before(since) {
-			since = f.invalidSince
-		}
+		since := f.since()
 		if proven.Before(since) && !proven.After(now) {
 			return nil
 		}

@@ -3,6 +3,7 @@ package revocation
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/pem"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type CRL struct {
 	tbs, signature []byte
 	entries        []byte // content of revokedCertificates
 	scope          *distributionPoint
+	scopeNumber    uint64    // of scope, as in a mark
 	unprocessed    trust.OID // a critical extension that is not processed
 	table          *table
 }
@@ -67,6 +69,38 @@ type distributionPoint struct {
 
 func untrusted(what string) error {
 	return gateway.Errorf(gateway.EvidenceUntrusted, "%s", what)
+}
+
+// unwrapCRL returns the DER of a download, which may be PEM. The error says what came instead of a list.
+func unwrapCRL(raw []byte) ([]byte, error) {
+	text := bytes.TrimLeft(raw, " \t\r\n\ufeff")
+	switch {
+	case len(raw) > MaxCRLBytes:
+		return nil, untrusted("the CRL is larger than the limit")
+	case len(raw) == 0:
+		return nil, untrusted("an empty file came in the place of a CRL")
+	case len(text) == 0:
+		return nil, untrusted("nothing but blanks came in the place of a CRL")
+	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
+		block, rest := pem.Decode(text)
+		switch {
+		case block == nil:
+			return nil, untrusted("PEM that is not whole came in the place of a CRL")
+		case block.Type != "X509 CRL":
+			return nil, untrusted("PEM of another kind than X509 CRL came in the place of a CRL")
+		case len(bytes.TrimSpace(rest)) > 0:
+			return nil, untrusted("bytes after the CRL in PEM")
+		}
+		return block.Bytes, nil
+	case text[0] == '<':
+		return nil, untrusted("a page of HTML or XML came in the place of a CRL: " +
+			"the address is wrong, or somebody on the way answers for the publisher")
+	case text[0] == '{' || text[0] == '[':
+		return nil, untrusted("JSON came in the place of a CRL")
+	case bytes.HasPrefix(raw, []byte{0x1f, 0x8b}):
+		return nil, untrusted("a gzip file came in the place of a CRL; it was not asked for")
+	}
+	return raw, nil
 }
 
 // ParseCRL reads exactly one CRL: strict DER without trailing bytes anywhere, no repeated
@@ -139,6 +173,7 @@ func parseCRL(der []byte) (*CRL, error) {
 			}
 		}
 	}
+	c.scopeNumber = scopeNumberOf(c)
 	return c, nil
 }
 

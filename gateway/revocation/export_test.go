@@ -26,3 +26,30 @@ func TableOf(entries []TableEntry, n int, weak bool) (find func(serial []byte) (
 		return e.at, e.reason, e.invalid, ok
 	}, t.len()
 }
+
+// Disk and DiskFile are what the kept files lie on.
+type (
+	Disk     = disk
+	DiskFile = diskFile
+)
+
+// SetDisk puts another disk under what the checker keeps; before Keep.
+func (c *Checker) SetDisk(d Disk) { c.disk = d }
+
+// Saved reports whether all ledgers are on the disk.
+func (c *Checker) Saved() bool {
+	for _, s := range *c.sources.Load() {
+		if !s.ledger.saved() {
+			return false
+		}
+	}
+	return true
+}
+
+// LedgerLen is the number of certificates in all ledgers.
+func (c *Checker) LedgerLen() (n int) {
+	for _, s := range *c.sources.Load() {
+		n += s.ledger.len()
+	}
+	return n
+}

@@ -24,9 +24,9 @@ type Late struct {
 	Evidence    Evidence
 }
 
-// A ledger remembers when certificates of one issuer were decided good, for one to two windows.
-// It is bounded in entries and safe for concurrent use.
-type ledger struct {
+// Decisions remember when certificates of one issuer were decided good, for one to two windows.
+// They are bounded in entries and safe for concurrent use.
+type decisions struct {
 	window time.Duration
 
 	mu         sync.Mutex // guards all below
@@ -38,8 +38,8 @@ type ledger struct {
 // garbage collector does not walk the map.
 type span struct{ first, last int64 }
 
-func newLedger(window time.Duration) *ledger {
-	return &ledger{window: window, young: make(map[[serialSize]byte]span)}
+func newDecisions(window time.Duration) *decisions {
+	return &decisions{window: window, young: make(map[[serialSize]byte]span)}
 }
 
 func keyOf(serial []byte) (key [serialSize]byte) {
@@ -47,7 +47,7 @@ func keyOf(serial []byte) (key [serialSize]byte) {
 	return key
 }
 
-func (l *ledger) note(serial []byte, now time.Time) {
+func (l *decisions) note(serial []byte, now time.Time) {
 	key, at := keyOf(serial), now.Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,7 @@ func (l *ledger) note(serial []byte, now time.Time) {
 }
 
 // take returns and forgets the decisions about serial if the last one came at or after revokedAt.
-func (l *ledger) take(serial []byte, revokedAt time.Time) (span, bool) {
+func (l *decisions) take(serial []byte, revokedAt time.Time) (span, bool) {
 	key := keyOf(serial)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,7 @@ func (l *ledger) take(serial []byte, revokedAt time.Time) (span, bool) {
 	return s, true
 }
 
-func (l *ledger) serials() [][serialSize]byte {
+func (l *decisions) serials() [][serialSize]byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make([][serialSize]byte, 0, len(l.young)+len(l.old))
@@ -101,10 +101,10 @@ func (l *ledger) serials() [][serialSize]byte {
 
 // late tells the observer if f, which is new, revokes what was decided good in the meantime.
 func (c *Checker) late(s *source, serial []byte, f finding) {
-	if s.ledger == nil || f.state != revoked && f.state != held {
+	if s.decided == nil || f.state != revoked && f.state != held {
 		return
 	}
-	decided, ok := s.ledger.take(serial, f.revokedAt)
+	decided, ok := s.decided.take(serial, f.revokedAt)
 	if !ok {
 		return
 	}
@@ -116,16 +116,12 @@ func (c *Checker) late(s *source, serial []byte, f finding) {
 
 // lateInLists compares a list that was just loaded with all that is remembered.
 func (c *Checker) lateInLists(s *source) {
-	if s.ledger == nil {
+	if s.decided == nil {
 		return
 	}
-	l := s.lists.Load()
-	for _, key := range s.ledger.serials() {
-		serial := key[:]
-		for len(serial) > 1 && serial[0] == 0 {
-			serial = serial[1:]
-		}
-		if f, err := l.find(serial); err == nil {
+	for _, key := range s.decided.serials() {
+		serial := magnitudeOf(&key)
+		if _, f, err := s.said(serial); err == nil {
 			c.late(s, serial, f)
 		}
 	}

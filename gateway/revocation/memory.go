@@ -23,10 +23,11 @@ type memo struct {
 	finding finding
 	failure error
 	until   time.Time
+	learned stamp
 	renew   time.Time // from when a good answer is asked for again ahead of its end; zero: never
 }
 
-const memoOverhead = 200 // map slot, times and strings of one memo, about
+const memoOverhead = 240 // map slot, times and strings of one memo, about
 
 func newMemory(maxBytes int) *memory {
 	m := &memory{maxBytes: maxBytes}
@@ -42,19 +43,22 @@ func (m *memory) at(serial []byte) (*shard, [serialSize]byte) {
 	return &m.shards[key[serialSize-1]%byte(len(m.shards))], key
 }
 
-// recall returns what is remembered, fresh or not.
-func (m *memory) recall(serial []byte) (memo, bool) {
+// recall fills in what is remembered, fresh or not, and reports whether there is anything.
+func (m *memory) recall(serial []byte, into *memo) bool {
 	s, key := m.at(serial)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	e, ok := s.seen[key]
-	return e, ok
+	s.mu.RUnlock()
+	if ok {
+		*into = e
+	}
+	return ok
 }
 
 // learn merges a new verified finding with what is known and returns what now holds: newer
 // replaces older and never the reverse, a permanent revocation stays, and a hold is lifted
 // only by a newer good.
-func (m *memory) learn(serial []byte, f finding, until, renew time.Time) finding {
+func (m *memory) learn(serial []byte, f finding, until, renew time.Time, learned stamp) finding {
 	s, key := m.at(serial)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +74,7 @@ func (m *memory) learn(serial []byte, f finding, until, renew time.Time) finding
 			return o
 		}
 	}
-	s.put(key, memo{finding: f, until: until, renew: renew}, m.maxBytes/len(m.shards))
+	s.put(key, memo{finding: f, until: until, learned: learned, renew: renew}, m.maxBytes/len(m.shards))
 	return f
 }
 
@@ -90,14 +94,14 @@ func (m *memory) postpone(serial []byte, now, next time.Time) bool {
 }
 
 // stumble remembers a failure to ask until the given time, unless more is known.
-func (m *memory) stumble(serial []byte, err error, until time.Time) {
+func (m *memory) stumble(serial []byte, err error, until time.Time, learned stamp) {
 	s, key := m.at(serial)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, known := s.seen[key]; known && old.failure == nil {
 		return
 	}
-	s.put(key, memo{failure: err, until: until}, m.maxBytes/len(m.shards))
+	s.put(key, memo{failure: err, until: until, learned: learned}, m.maxBytes/len(m.shards))
 }
 
 // put stores e and makes room by forgetting arbitrary others first; what is forgotten is asked again.

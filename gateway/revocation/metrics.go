@@ -22,7 +22,7 @@ type metrics struct {
 	shared    *prometheus.CounterVec
 	checker   *Checker
 
-	usable, nextUpdate, listAge, entries, breakerOpen, expiry, steady *prometheus.Desc
+	usable, nextUpdate, listAge, entries, ledger, unsaved, breakerOpen, expiry, steady *prometheus.Desc
 }
 
 const prefix = "egov_gateway_revocation_"
@@ -47,10 +47,14 @@ func newMetrics(r prometheus.Registerer, c *Checker) (*metrics, error) {
 		late:   counter("late_total", "Certificates decided good that newer evidence shows to have been revoked by then.", "issuer"),
 		shared: counter("shared_total", "Operations on the shared layer: ok, failed, or refused because what was there did not verify.", "operation", "outcome"),
 
-		usable:      desc(prefix+"crl_usable_seconds", "Seconds until the CRLs held prove nothing any more; negative when they do not now.", "issuer"),
-		nextUpdate:  desc(prefix+"crl_next_update_seconds", "Seconds until the CA promised the next CRL; negative when it is overdue.", "issuer", "kind"),
-		listAge:     desc(prefix+"crl_age_seconds", "Seconds since the thisUpdate of the CRL held.", "issuer", "kind"),
-		entries:     desc(prefix+"crl_entries", "Entries in the CRL held.", "issuer", "kind"),
+		usable:     desc(prefix+"crl_usable_seconds", "Seconds until the CRLs held prove nothing any more; negative when they do not now.", "issuer"),
+		nextUpdate: desc(prefix+"crl_next_update_seconds", "Seconds until the CA promised the next CRL; negative when it is overdue.", "issuer", "kind"),
+		listAge:    desc(prefix+"crl_age_seconds", "Seconds since the thisUpdate of the CRL held.", "issuer", "kind"),
+		entries:    desc(prefix+"crl_entries", "Entries in the CRL held.", "issuer", "kind"),
+		ledger: desc(prefix+"ledger_entries",
+			"Certificates of which more is known than the CRLs held say: revoked or on hold by answers, and by lists that are gone.", "issuer"),
+		unsaved: desc(prefix+"ledger_unsaved",
+			"1 while the disk does not have all that is known of certificates: a restart would forget it.", "issuer"),
 		breakerOpen: desc(prefix+"breaker_open", "1 while a responder is spared after repeated failures, by its number in the configuration.", "issuer", "responder"),
 		expiry:      desc("egov_gateway_certificate_expiry_timestamp_seconds", "When a certificate that the gateway depends on ends, seconds since 1970.", "role", "name"),
 		steady:      desc("egov_gateway_clock_steady", "0 while nothing is decided because the clock jumped."),
@@ -72,7 +76,7 @@ func newMetrics(r prometheus.Registerer, c *Checker) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.usable, m.nextUpdate, m.listAge, m.entries, m.breakerOpen, m.expiry, m.steady} {
+	for _, d := range []*prometheus.Desc{m.usable, m.nextUpdate, m.listAge, m.entries, m.ledger, m.unsaved, m.breakerOpen, m.expiry, m.steady} {
 		ch <- d
 	}
 }
@@ -89,7 +93,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range *m.checker.sources.Load() {
 		l := s.lists.Load()
 		if l.base != nil {
-			until, _ := l.fresh(s.ages, now)
+			until, _ := l.fresh(s.ages, s.clock.since(&l.confirmed, now))
 			gauge(m.usable, until.Sub(now).Seconds(), s.label)
 		}
 		for kind, list := range map[string]*CRL{"full": l.base, "delta": l.delta} {
@@ -99,6 +103,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 				gauge(m.entries, float64(list.Len()), s.label, kind)
 			}
 		}
+		gauge(m.ledger, float64(s.ledger.len()), s.label)
+		unsaved := 0.
+		if !s.ledger.saved() {
+			unsaved = 1
+		}
+		gauge(m.unsaved, unsaved, s.label)
 		for i, b := range s.breakers {
 			open := 0.
 			if b.open() {

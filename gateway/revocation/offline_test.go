@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +54,23 @@ func TestOffline(t *testing.T) {
 		{"garbage alone", []list{root, garbled}, nil, now, "", gateway.EvidenceUntrusted, ""},
 		{"an expired list", []list{root, {}}, nil, now.AddDate(0, 1, 0), "", gateway.EvidenceStale, ""},
 		{"an old list that is still in its time", []list{{issuer: p.Must("root"), nextUpdate: now.AddDate(0, 1, 0)}, {nextUpdate: now.AddDate(0, 1, 0)}}, nil, now.AddDate(0, 0, 20), "", "", "crl"},
-		{"a list from after the instant", []list{root, {}}, nil, now.AddDate(0, 0, -1), "", gateway.EvidenceFuture, ""},
+		{"lists from after the instant that do not name it", []list{root, {}}, nil, now.AddDate(0, 0, -1), "", "", "crl"},
+		{"a list from after the instant: revoked before", []list{root, {revoked: is(4)}}, nil, now.AddDate(0, 0, -1), "", gateway.Revoked, "crl"},
+		{"a list from after the instant: on hold before", []list{root, {revoked: is(6)}}, nil, now.AddDate(0, 0, -1), "", gateway.Suspended, "crl"},
+		{"a list from after the instant: revoked since", []list{root, {revoked: is(4)}}, nil, now.AddDate(0, -1, -1), "", "", "crl"},
+		{"a list from after the instant: on hold since", []list{root, {revoked: is(6)}}, nil, now.AddDate(0, -1, -1), "", "", "crl"},
+		{"a list from after the instant: compromised since, and invalid before", []list{root, {revoked: []item{{serial: me, reason: 1,
+			extensions: [][]byte{extension(false, oid(2, 5, 29, 24), general(now.AddDate(0, -2, 0)))}}}}}, nil, now.AddDate(0, -1, -1), "", gateway.Revoked, "crl"},
+		{"a list of the instant and one from after it: revoked since", []list{root, {thisUpdate: now.AddDate(0, -1, -2)}, {number: 6, revoked: is(4)}}, nil, now.AddDate(0, -1, -1), "", "", "crl"},
+		{"a list of the instant: on hold, and one from after it that does not name it", []list{root, {thisUpdate: now.AddDate(0, 0, -2), revoked: is(6)}, {number: 6}}, nil, now.AddDate(0, 0, -1), "", gateway.Suspended, "crl"},
+		{"a delta from after the instant that revokes since", []list{root, {base: 5, number: 20, revoked: is(4)}}, nil, now.AddDate(0, -1, -1), "", "", "crl+delta"},
+		{"a delta from after the instant that does not name it", []list{root, {base: 5, number: 20}}, nil, now.AddDate(0, 0, -1), "", gateway.StatusUnknown, ""},
+		{"a list from after the certificate's end that does not name it", []list{{issuer: p.Must("root"), thisUpdate: now.AddDate(9, 0, 0)}, {thisUpdate: p.Must("citizen-01").X509().NotAfter.Add(time.Hour)}},
+			nil, now, "leaf", gateway.StatusUnknown, ""},
+		{"a list from after the certificate's end: revoked since", []list{{thisUpdate: p.Must("citizen-01").X509().NotAfter.Add(time.Hour), revoked: is(4)}},
+			nil, now.AddDate(0, -1, -1), "leaf", "", "crl"},
+		{"the list of the root is from after the instant: the CA was revoked since", []list{caRevoked, {}}, nil, now.AddDate(0, -1, -1), "", "", "crl"},
+		{"the list of the root is from after the instant: the CA was revoked before", []list{caRevoked, {}}, nil, now.AddDate(0, 0, -1), "", gateway.IssuerRevoked, "crl"},
 		{"two lists, the newer one revokes", []list{root, {thisUpdate: now.Add(-2 * time.Hour)}, {revoked: is(1)}}, nil, now, "", gateway.Revoked, "crl"},
 		{"a delta that revokes", []list{root, {thisUpdate: now.Add(-2 * time.Hour)}, {base: 5, revoked: is(1)}}, nil, now, "", gateway.Revoked, "crl+delta"},
 		{"a delta that removes a hold", []list{root, {thisUpdate: now.Add(-2 * time.Hour), revoked: is(6)}, {base: 5, revoked: is(8)}}, nil, now, "", "", "crl+delta"},
@@ -73,6 +90,10 @@ func TestOffline(t *testing.T) {
 			}
 			e, err := revocation.Offline(pathOf(t, p, "citizen-01", "issuing", "root"), tt.at, crls, answers, revocation.OfflineOptions{Scope: tt.scope})
 			wantReason(t, err, tt.want)
+			since := strings.Contains(tt.name, ": revoked since") || strings.Contains(tt.name, ": on hold since") || strings.Contains(tt.name, "that revokes since")
+			if since != e.RevokedLater.Equal(now.AddDate(0, -1, 0)) {
+				t.Errorf("revoked later: %v, reason %d", e.RevokedLater, e.LaterReason)
+			}
 			if tt.method != "" && tt.want != gateway.IssuerRevoked && e.Method != tt.method {
 				t.Errorf("proven by %q, want %q", e.Method, tt.method)
 			}

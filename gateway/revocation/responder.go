@@ -16,7 +16,8 @@ var errNoResponder = gateway.Errorf(gateway.StatusUnavailable, "no responder is 
 
 // responder returns what OCSP says of a certificate, from memory when that is fresh.
 func (c *Checker) responder(ctx context.Context, s *source, cert *trust.Certificate, now time.Time) (finding, error) {
-	if m, ok := s.memory.recall(cert.Serial); ok && !now.After(m.until) {
+	var m memo
+	if s.memory.recall(cert.Serial, &m) && !c.clock.since(&m.learned, now).After(m.until) {
 		if !m.renew.IsZero() && !now.Before(m.renew) && s.memory.postpone(cert.Serial, now, now.Add(breakerPause)) {
 			c.ask(ctx, s, cert, true)
 		}
@@ -47,7 +48,8 @@ func (c *Checker) ask(ctx context.Context, s *source, cert *trust.Certificate, a
 // question asks once and remembers the outcome.
 func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certificate, ahead bool) (finding, error) {
 	// Somebody may have asked between the caller's look and this flight.
-	if m, ok := s.memory.recall(cert.Serial); !ahead && ok && !c.now().After(m.until) {
+	var m memo
+	if !ahead && s.memory.recall(cert.Serial, &m) && !c.clock.since(&m.learned, c.now()).After(m.until) {
 		return m.finding, m.failure
 	}
 	f, lent := c.borrowed(ctx, s, cert, ahead)
@@ -58,7 +60,7 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 	now := c.now()
 	if err != nil {
 		if gateway.ReasonOf(err) == gateway.StatusUnavailable {
-			s.memory.stumble(cert.Serial, err, now.Add(failedFor))
+			s.memory.stumble(cert.Serial, err, now.Add(failedFor), c.clock.stamp(now))
 		} else {
 			c.log.Warn("an OCSP answer was refused", "issuer", s.label, "reason", gateway.ReasonOf(err), "error", err)
 		}
@@ -80,7 +82,13 @@ func (c *Checker) question(ctx context.Context, s *source, cert *trust.Certifica
 	if !lent {
 		c.lend(s, cert.Serial, f, until)
 	}
-	holds := s.memory.learn(cert.Serial, f, until, renew)
+	if err := s.learn(cert.Serial, f); err != nil {
+		c.log.Error("what an OCSP answer says is known to this process alone", "issuer", s.label, "error", err)
+	}
+	if _, known, _ := s.said(cert.Serial); f.state == good && known.state == held && !f.evidence.ThisUpdate.After(known.evidence.ThisUpdate) {
+		until, renew = now.Add(heldFor), time.Time{} // it lifts nothing, so the next one is asked for soon
+	}
+	holds := s.memory.learn(cert.Serial, f, until, renew, c.clock.stamp(now))
 	c.late(s, cert.Serial, holds)
 	return holds, nil
 }

@@ -126,11 +126,36 @@ func (s *source) ocspKey(serial []byte) string {
 	return fmt.Sprintf("ocsp:%s:%x", s.keyHash, serial)
 }
 
+// revokedKey is where an answer that revokes stands until the certificate's end: under a key of its own,
+// so that no later answer takes its place.
+func (s *source) revokedKey(serial []byte) string {
+	return fmt.Sprintf("revoked:%s:%x", s.keyHash, serial)
+}
+
+// revokedElsewhere returns what revoked cert for good, if another gateway was told so. It counts without
+// our nonce, and however old it is.
+func (c *Checker) revokedElsewhere(ctx context.Context, s *source, cert *trust.Certificate) (f finding, ok bool) {
+	raw := c.shelf.get(ctx, s.revokedKey(cert.Serial), c.shelf.limit)
+	if raw == nil {
+		return finding{}, false
+	}
+	f, err := s.verifier.judge(raw, cert.Serial, nil, c.now())
+	if err != nil || f.state != revoked {
+		c.metrics.shared.WithLabelValues("get", "refused").Inc()
+		c.log.Warn("an answer in the shared layer was refused", "issuer", s.label, "reason", gateway.ReasonOf(err))
+		return finding{}, false
+	}
+	return f, true
+}
+
 // borrowed returns what another gateway was told of cert, or ok false when this one must ask.
 // An answer without our nonce counts for nothing where nonces are required.
 func (c *Checker) borrowed(ctx context.Context, s *source, cert *trust.Certificate, ahead bool) (f finding, ok bool) {
-	if c.shelf == nil || s.issuer.RequireNonce {
+	if c.shelf == nil {
 		return finding{}, false
+	}
+	if f, ok = c.revokedElsewhere(ctx, s, cert); ok || s.issuer.RequireNonce {
+		return f, ok
 	}
 	key := s.ocspKey(cert.Serial)
 	spoiled := false
@@ -174,6 +199,10 @@ func (c *Checker) lend(s *source, serial []byte, f finding, until time.Time) {
 	if c.shelf == nil || f.state != good && f.state != revoked {
 		return
 	}
+	if f.state == revoked {
+		c.shelf.put(c.shelf.limit*2, until.Sub(c.now()), keyed{s.revokedKey(serial), f.evidence.Raw})
+		return
+	}
 	c.shelf.put(c.shelf.limit*2, min(sharedOCSPLife, until.Sub(c.now())), keyed{s.ocspKey(serial), f.evidence.Raw})
 }
 
@@ -201,11 +230,7 @@ func (c *Checker) borrowList(ctx context.Context, s *source, delta bool) []byte 
 		return nil
 	}
 	number := string(c.shelf.get(ctx, s.crlKey(delta, "latest"), c.shelf.limit))
-	l := s.lists.Load()
-	held := l.base
-	if delta {
-		held = l.delta
-	}
+	held := s.lists.Load().of(delta)
 	if number == "" || len(number) > 64 || held != nil && held.NumberHex() == number {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,8 @@ type source struct {
 	label      string // for metrics and logs
 	keyHash    string // hex SHA-256 of the issuer's key, in names of the shared layer
 	verifier   verifier
-	ledger     *ledger // nil when nobody wants to hear of late revocations
+	clock      *clock
+	decided    *decisions // nil when nobody wants to hear of late revocations
 
 	ages     ages
 	memory   *memory
@@ -30,19 +32,45 @@ type source struct {
 	breakers []*breaker // beside Issuer.OCSP
 
 	incident atomic.Pointer[incident]
+	wake     [2]chan struct{} // make the loads of the full and the delta list happen now
+	proves   atomic.Pointer[proof]
+	told     [2]atomic.Pointer[CRL] // lists of which was said that they are too old
 
 	// responder is the delegate whose signature counted last.
 	responder atomic.Pointer[trust.Certificate]
 
+	*holdings
+}
+
+// Holdings are what is held of the certificates of one issuer's key. They outlive the settings: a
+// source that is configured anew begins with all that the one before it knew.
+type holdings struct {
 	loading sync.Mutex // one load of a list at a time
 	lists   atomic.Pointer[lists]
 	tags    [2]tag // of the full and the delta list; guarded by loading
+	ledger  ledger
+	kept    *keptLists // nil when nothing is kept beyond the process; guarded by Checker.configuring until it is set
 }
 
-// A tag is what the publisher called the list that is held.
+// confirm notes that the publisher has nothing newer than what is held.
+func (s *source) confirm(learned stamp) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	l := *s.lists.Load()
+	l.confirmed = learned
+	s.lists.Store(&l)
+}
+
+func newHoldings() *holdings {
+	h := new(holdings)
+	h.lists.Store(new(lists).ready())
+	return h
+}
+
+// A tag is what the publisher at an address called the list that is held.
 type tag struct {
-	etag   string
-	sha256 [32]byte
+	etag, address string
+	sha256        [32]byte
 }
 
 // ages say how long evidence of one issuer is believed.
@@ -55,8 +83,9 @@ type lists struct {
 	base, delta *CRL
 	trouble     error
 
-	together bool     // what combined says
-	proof    Evidence // what evidence says
+	confirmed stamp    // when a publisher last gave one of them, or said that it has no newer one
+	together  bool     // what combined says
+	proof     Evidence // what evidence says
 }
 
 var errNoList = gateway.Errorf(gateway.StatusUnavailable, "no CRL was ever loaded")
@@ -71,44 +100,85 @@ func (l *lists) ready() *lists {
 }
 
 // combined reports whether the delta may be read together with the base: it completes that
-// base or an older one (only BaseNumber is comparable, the NCA numbers its deltas apart) and
-// is not older.
+// base or an older one (only BaseNumber is comparable, the NCA numbers its deltas apart), is not
+// older, and is about the same certificates (RFC 5280 §6.3.3 (c)).
 func (l *lists) combined() bool {
 	return l.base != nil && l.delta != nil && compareNumbers(l.delta.BaseNumber, l.base.Number) <= 0 &&
-		!l.delta.ThisUpdate.Before(l.base.ThisUpdate)
+		!l.delta.ThisUpdate.Before(l.base.ThisUpdate) && bytes.Equal(scopeOf(l.delta), scopeOf(l.base))
 }
 
-// find tells what the lists say of serial, no matter how old they are. A permanent entry
-// counts in whichever list it stands.
+// find tells what the lists say of serial, no matter how old they are.
 func (l *lists) find(serial []byte) (finding, error) {
-	var none entry
-	inBase, inDelta := none, none
-	var base, delta bool
+	if !l.name(serial) {
+		return finding{state: good, evidence: l.proof}, nil
+	}
+	if l.contradict(serial) {
+		return finding{}, gateway.Errorf(gateway.EvidenceConflict, "the delta CRL removes a certificate that the full list revokes for good")
+	}
+	k := l.says(serial)
+	if k.state == markNothing {
+		return finding{state: good, evidence: l.proof}, nil
+	}
+	f := k.finding()
+	said := f.evidence.ThisUpdate
+	if f.evidence = l.proof; said.After(f.evidence.ThisUpdate) {
+		f.evidence.ThisUpdate = said
+	}
+	return f, nil
+}
+
+// name reports whether any of the lists has an entry for serial.
+func (l *lists) name(serial []byte) bool {
 	if l.base != nil {
-		inBase, base = l.base.table.find(serial)
+		if _, listed := l.base.table.find(serial); listed {
+			return true
+		}
 	}
 	if l.delta != nil {
-		inDelta, delta = l.delta.table.find(serial)
+		_, listed := l.delta.table.find(serial)
+		return listed
 	}
-	switch {
-	case base && inBase.permanent() && delta && inDelta.reason == RemoveFromCRL:
-		return finding{}, gateway.Errorf(gateway.EvidenceConflict, "the delta CRL removes a certificate that the full list revokes for good")
-	case base && inBase.permanent():
-		return l.said(revoked, inBase), nil
-	case delta && inDelta.permanent():
-		return l.said(revoked, inDelta), nil
-	case delta && l.together && inDelta.reason == RemoveFromCRL:
-		return l.said(good, none), nil
-	case delta && l.together:
-		return l.said(held, inDelta), nil
-	case base:
-		return l.said(held, inBase), nil
-	}
-	return l.said(good, none), nil
+	return false
 }
 
-func (l *lists) said(s state, e entry) finding {
-	return finding{state: s, reason: e.reason, revokedAt: e.at, invalidSince: e.invalid, evidence: l.proof}
+// contradict reports whether the delta takes back what the full list it belongs to says for good.
+func (l *lists) contradict(serial []byte) bool {
+	if !l.together {
+		return false
+	}
+	removed, listed := l.delta.table.find(serial)
+	if !listed || removed.reason != RemoveFromCRL {
+		return false
+	}
+	e, listed := l.base.table.find(serial)
+	return listed && e.permanent()
+}
+
+// after is what is known once both lists have spoken, the older one first.
+func (l *lists) after(k mark, serial []byte) mark {
+	deltaFirst := l.delta != nil && l.base != nil && l.delta.ThisUpdate.Before(l.base.ThisUpdate)
+	if deltaFirst {
+		k = k.after(l.delta.says(serial, false))
+	}
+	if l.base != nil {
+		k = k.after(l.base.says(serial, false))
+	}
+	if l.delta != nil && !deltaFirst {
+		k = k.after(l.delta.says(serial, l.together))
+	}
+	return k
+}
+
+// says is what is known by the lists alone.
+func (l *lists) says(serial []byte) mark { return l.after(mark{}, serial) }
+
+// carries reports whether the full list alone says all that k says.
+func (l *lists) carries(k mark, serial []byte) bool {
+	if l.base == nil || k.state == markNothing {
+		return false
+	}
+	s := l.base.says(serial, false)
+	return (s.says == sayHeld || s.says == sayRevoked) && s.mark.covers(k)
 }
 
 // evidence names the lists by number and digest.
@@ -130,20 +200,34 @@ func (l *lists) fresh(a ages, now time.Time) (time.Time, error) {
 	if l.base == nil {
 		return time.Time{}, l.trouble
 	}
-	latest := now.Add(a.skew)
-	if l.base.ThisUpdate.After(latest) || l.together && l.delta.ThisUpdate.After(latest) {
+	if now.Before(l.from(a)) {
 		return time.Time{}, gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after now")
 	}
+	until := l.until(a)
+	if now.After(until) {
+		return until, gateway.Errorf(gateway.EvidenceStale, "the newest CRL is too old (usable until %s)", until.Format(time.RFC3339))
+	}
+	return until, nil
+}
+
+// from is since when the lists can be believed; there must be a base.
+func (l *lists) from(a ages) time.Time {
+	from := l.base.ThisUpdate
+	if l.together && l.delta.ThisUpdate.After(from) {
+		from = l.delta.ThisUpdate
+	}
+	return from.Add(-a.skew)
+}
+
+// until is how long the lists prove something; there must be a base.
+func (l *lists) until(a ages) time.Time {
 	until := earliest(l.base.NextUpdate, l.base.ThisUpdate.Add(a.crl))
 	if l.together {
 		if u := earliest(l.base.NextUpdate, l.delta.NextUpdate, l.delta.ThisUpdate.Add(a.delta)); u.After(until) {
 			until = u
 		}
 	}
-	if now.After(until) {
-		return until, gateway.Errorf(gateway.EvidenceStale, "the newest CRL is too old (usable until %s)", until.Format(time.RFC3339))
-	}
-	return until, nil
+	return until
 }
 
 func earliest(t time.Time, more ...time.Time) time.Time {
@@ -155,26 +239,62 @@ func earliest(t time.Time, more ...time.Time) time.Time {
 	return t
 }
 
-// load verifies a downloaded list and swaps it in. Whatever is refused leaves the list held
-// in its place: a zero-byte, truncated or forged download never replaces a good table.
-func (s *source) load(raw []byte, etag string, asDelta bool, now time.Time) error {
+// load verifies a downloaded list and swaps it in; unsaved is why the disk does not have it. Whatever is refused leaves the list held
+// in its place: a zero-byte, truncated or forged download never replaces a good table. What the list
+// in its place said goes to the ledger, and to the disk, before it is let go.
+func (s *source) load(raw []byte, called tag, asDelta bool, now time.Time, learned stamp) (unsaved, err error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	held := *s.lists.Load()
-	c, err := s.admit(raw, asDelta, &held, now)
-	switch {
-	case err == nil && asDelta:
-		held.delta = c
-	case err == nil:
-		held.base, held.trouble = c, nil
-	case !asDelta && held.base == nil:
-		held.trouble = err
-	default:
-		return err
+	held := s.lists.Load()
+	next := *held
+	c, err := s.admit(raw, asDelta, held, now)
+	if err != nil {
+		if !asDelta && held.base == nil {
+			next.trouble = err
+			s.lists.Store(next.ready())
+		}
+		return nil, err
 	}
-	s.lists.Store(held.ready())
+	next.confirmed = learned
+	gone := next.put(c, asDelta)
+	keep := func() error { return s.kept.save(asDelta, c.digest, raw) }
+	if gone == c {
+		s.lists.Store(&next)
+		if unsaved = s.ledger.retry(); unsaved == nil {
+			unsaved = keep()
+		}
+	} else {
+		unsaved = s.replace(held, next.ready(), gone, keep)
+	}
+	called.sha256 = c.digest
+	if s.tags[index(asDelta)] = called; unsaved != nil {
+		s.tags[index(asDelta)] = tag{} // got whole once more, to be kept
+	}
+	return unsaved, nil
+}
+
+// put sets one of the lists and returns the one that was there.
+func (l *lists) put(c *CRL, asDelta bool) (gone *CRL) {
+	if asDelta {
+		gone, l.delta = l.delta, c
+		return gone
+	}
+	gone, l.base, l.trouble = l.base, c, nil
+	return gone
+}
+
+// replace goes from one pair of lists to the next, of which keep puts the new one on the disk. The
+// file of the old list stays until the ledger has on the disk what it alone said.
+func (s *source) replace(from, to *lists, gone *CRL, keep func() error) error {
+	written, strike := s.turn(from, to, gone)
+	err := s.ledger.save(written)
+	s.lists.Store(to)
 	if err == nil {
-		s.tags[index(asDelta)] = tag{etag, c.digest}
+		err = keep()
+	}
+	struck := strike(err == nil)
+	if err == nil {
+		err = s.ledger.save(struck)
 	}
 	return err
 }
@@ -186,12 +306,12 @@ func index(delta bool) int {
 	return 0
 }
 
-// tagOf returns what the publisher called the list that is held now.
-func (s *source) tagOf(delta bool) string {
+// tagOf returns what the publisher at address called the list that is held now.
+func (s *source) tagOf(address string, delta bool) string {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	l, t := s.lists.Load(), s.tags[index(delta)]
-	if held := [2]*CRL{l.base, l.delta}[index(delta)]; held == nil || held.digest != t.sha256 {
+	t := s.tags[index(delta)]
+	if held := s.lists.Load().of(delta); held == nil || held.digest != t.sha256 || t.address != address {
 		return ""
 	}
 	return t.etag
@@ -221,7 +341,7 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 		return nil, gateway.Errorf(gateway.EvidenceScope, "a full CRL where a delta is expected")
 	case !asDelta && c.Delta():
 		return nil, gateway.Errorf(gateway.EvidenceScope, "a delta CRL where the full one is expected")
-	case c.scope != nil && c.scope.named && !contains(c.scope.uris, s.issuer.CRL):
+	case c.scope != nil && c.scope.named && !slices.ContainsFunc(c.scope.uris, s.issuer.publishes):
 		return nil, gateway.Errorf(gateway.EvidenceScope, "the CRL is of another distribution point")
 	case asDelta && held.base != nil && !bytes.Equal(scopeOf(c), scopeOf(held.base)):
 		return nil, gateway.Errorf(gateway.EvidenceScope, "the delta CRL has another scope than the full list")
@@ -231,7 +351,7 @@ func (s *source) admit(raw []byte, asDelta bool, held *lists, now time.Time) (*C
 		return nil, gateway.Errorf(gateway.EvidenceStale, "the CRL has no nextUpdate, so its age cannot be judged")
 	case c.ThisUpdate.After(now.Add(s.ages.skew)):
 		return nil, gateway.Errorf(gateway.EvidenceFuture, "the CRL is dated after now")
-	case old != nil && (compareNumbers(c.Number, old.Number) < 0 || c.ThisUpdate.Before(old.ThisUpdate)):
+	case old != nil && (c.ThisUpdate.Before(old.ThisUpdate) || compareNumbers(c.Number, old.Number) < 0 && !s.ended(held, asDelta, now)):
 		return nil, gateway.Errorf(gateway.EvidenceRollback, "CRL number %s after %s", c.NumberHex(), old.NumberHex())
 	}
 	if err := c.index(); err != nil {
@@ -248,24 +368,64 @@ func scopeOf(c *CRL) []byte {
 	return c.scope.raw
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
+// ended reports whether a list that is held proves nothing any more, so that a newer one with a lower
+// number may take its place: a CA that counts anew is not locked out for ever.
+func (s *source) ended(held *lists, asDelta bool, now time.Time) bool {
+	if asDelta {
+		return now.After(s.deltaEnds(held.delta))
 	}
-	return false
+	_, err := held.fresh(s.ages, now)
+	return err != nil
+}
+
+// freshness tells until when the lists of this issuer prove a certificate good, or why they do not.
+func (s *source) freshness(now time.Time) (time.Time, error) {
+	if s.issuer.CRL == "" {
+		return time.Time{}, errNoList
+	}
+	l := s.lists.Load()
+	return s.fresh(l, s.clock.since(&l.confirmed, now))
+}
+
+// A proof is from when to when a pair of lists proves something, so that not every look-up works it out.
+type proof struct {
+	of          *lists
+	from, until time.Time
+}
+
+// fresh is lists.fresh with the ages of this issuer.
+func (s *source) fresh(l *lists, now time.Time) (time.Time, error) {
+	p := s.proves.Load()
+	if p == nil || p.of != l {
+		p = &proof{of: l}
+		if l.base != nil {
+			p.from, p.until = l.from(s.ages), l.until(s.ages)
+		}
+		s.proves.Store(p)
+	}
+	if now.Before(p.from) || now.After(p.until) {
+		return l.fresh(s.ages, now)
+	}
+	return p.until, nil
 }
 
 // inLists tells what the lists say of a certificate of this issuer, and whether they are
 // fresh enough to prove it good.
 func (s *source) inLists(cert *trust.Certificate, now time.Time) (f finding, fresh, err error) {
 	l := s.lists.Load()
-	f, err = l.find(cert.Serial)
+	if s.ledger.none(cert.Serial) && s.lists.Load() == l { // nearly always
+		f, err = l.find(cert.Serial)
+	} else {
+		l, f, err = s.said(cert.Serial)
+	}
 	if err != nil {
 		return f, nil, err
 	}
-	f.evidence.UsableUntil, fresh = l.fresh(s.ages, now)
+	if s.issuer.CRL == "" {
+		return f, errNoList, nil
+	}
+	now = s.clock.since(&l.confirmed, now)
+	f.evidence.UsableUntil, fresh = s.fresh(l, now)
 	if i := s.incident.Load(); i != nil && now.Before(i.until) && gateway.ReasonOf(fresh) == gateway.EvidenceStale {
 		var until time.Time
 		if until, fresh = l.fresh(ages{s.ages.skew, i.maxAge, i.maxAge}, now); fresh == nil {

@@ -52,7 +52,7 @@ func (c *Checker) Sources() []SourceStatus {
 			one.Lists = append(one.Lists, ListStatus{"delta", l.delta.ThisUpdate, l.delta.NextUpdate, l.delta.Len()})
 		}
 		if s.issuer.CRL != "" {
-			until, err := l.fresh(s.ages, now)
+			until, err := s.freshness(now)
 			one.UsableTill, one.Trouble = until, gateway.ReasonOf(err)
 		}
 		all = append(all, one)

@@ -154,6 +154,21 @@ func (t *table) find(serial []byte) (e entry, ok bool) {
 	if !ok {
 		return e, false
 	}
+	return t.entryAt(at), true
+}
+
+// each calls f with every entry.
+func (t *table) each(f func(key serialBytes, e entry)) {
+	for at, tag := range t.tags {
+		if tag != 0 {
+			r := (*[recordSize]byte)(t.records[at*recordSize:])
+			f(serialBytes(r[:serialSize]), t.entryAt(uint64(at)))
+		}
+	}
+}
+
+// entryAt reads a slot that is taken.
+func (t *table) entryAt(at uint64) (e entry) {
 	r := (*[recordSize]byte)(t.records[at*recordSize:])
 	e.at = time.Unix(int64(binary.BigEndian.Uint32(r[serialSize:])), 0).UTC()
 	e.reason = CRLReason(r[serialSize+4])
@@ -162,5 +177,5 @@ func (t *table) find(serial []byte) (e entry, ok bool) {
 			e.invalid = time.Unix(seconds, 0).UTC()
 		}
 	}
-	return e, true
+	return e
 }

@@ -77,6 +77,18 @@ type verifier struct {
 // judge verifies an answer about serial (RFC 6960 §3.2) and returns what it proves at now. nonce
 // is what the request carried, nil when there was no request.
 func (v *verifier) judge(raw []byte, serial, nonce []byte, now time.Time) (finding, error) {
+	f, err := v.read(raw, serial, nonce, now)
+	if err == nil {
+		err = f.timely(now)
+	}
+	if err != nil {
+		return finding{}, err
+	}
+	return f, nil
+}
+
+// read is judge for an answer of any age.
+func (v *verifier) read(raw []byte, serial, nonce []byte, now time.Time) (finding, error) {
 	a, err := ParseOCSP(raw)
 	if err != nil {
 		return finding{}, err
@@ -107,50 +119,54 @@ func (v *verifier) judge(raw []byte, serial, nonce []byte, now time.Time) (findi
 	if !s.NextUpdate.IsZero() && s.NextUpdate.Before(f.evidence.UsableUntil) {
 		f.evidence.UsableUntil = s.NextUpdate
 	}
-	if err := v.timely(a, s, f, now); err != nil {
-		return finding{}, err
+	latest := now.Add(v.skew)
+	switch {
+	case s.ThisUpdate.After(latest) || a.ProducedAt.After(latest):
+		return finding{}, gateway.Errorf(gateway.EvidenceFuture, "the OCSP answer is dated after now")
+	case a.ProducedAt.Before(s.ThisUpdate.Add(-v.skew)):
+		return finding{}, untrusted("the OCSP answer was produced before what it says")
 	}
 	return f, nil
 }
 
-// timely applies the rules of time. A permanent revocation does not grow old.
-func (v *verifier) timely(a *OCSPAnswer, s OCSPStatement, f finding, now time.Time) error {
-	latest := now.Add(v.skew)
-	switch {
-	case s.ThisUpdate.After(latest) || a.ProducedAt.After(latest):
-		return gateway.Errorf(gateway.EvidenceFuture, "the OCSP answer is dated after now")
-	case a.ProducedAt.Before(s.ThisUpdate.Add(-v.skew)):
-		return untrusted("the OCSP answer was produced before what it says")
-	case f.state != revoked && now.After(f.evidence.UsableUntil):
-		return gateway.Errorf(gateway.EvidenceStale, "the OCSP answer of %s is too old", s.ThisUpdate.Format(time.RFC3339))
+// timely returns nil while an answer counts. A permanent revocation does not grow old.
+func (f finding) timely(now time.Time) error {
+	if f.state != revoked && now.After(f.evidence.UsableUntil) {
+		return gateway.Errorf(gateway.EvidenceStale, "the OCSP answer of %s is too old", f.evidence.ThisUpdate.Format(time.RFC3339))
 	}
 	return nil
 }
 
-// statement picks what the answer says of serial. Of several statements the worst counts.
+// statement picks what the answer says of serial. Of several statements the worst counts, also of
+// those that name the certificate by SHA-1 where that is not asked for: such a name is not good enough
+// to be let in by, but a revocation is one under any name.
 func (v *verifier) statement(a *OCSPAnswer, serial []byte) (OCSPStatement, error) {
 	var worst *OCSPStatement
-	weight := map[CertStatus]int{StatusGood: 0, StatusUnknown: 1, StatusRevoked: 2}
-	want := []certID{newCertID(oidSHA256, v.issuer, serial)}
-	if v.sha1 {
-		want = append(want, newCertID(oidSHA1, v.issuer, serial))
-	}
+	by256, by1 := newCertID(oidSHA256, v.issuer, serial), newCertID(oidSHA1, v.issuer, serial)
 	for i := range a.Statements {
 		s := &a.Statements[i]
-		for _, w := range want {
-			if !s.id.equal(w) {
-				continue
-			}
-			heavier := worst != nil && weight[s.Status] == weight[worst.Status] && worst.Reason == CertificateHold
-			if worst == nil || weight[s.Status] > weight[worst.Status] || heavier {
-				worst = s
-			}
+		counts := s.id.equal(by256) || s.id.equal(by1) && (v.sha1 || s.Status == StatusRevoked)
+		if counts && (worst == nil || s.weight() > worst.weight()) {
+			worst = s
 		}
 	}
 	if worst == nil {
 		return OCSPStatement{}, untrusted("the OCSP answer is about another certificate")
 	}
 	return *worst, nil
+}
+
+// weight orders statements from good to the worst.
+func (s *OCSPStatement) weight() int {
+	switch {
+	case s.Status == StatusGood:
+		return 0
+	case s.Status == StatusUnknown:
+		return 1
+	case s.Reason == CertificateHold:
+		return 2
+	}
+	return 3
 }
 
 // signed finds the responder and checks its signature: the issuer itself, a pinned

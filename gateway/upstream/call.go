@@ -244,22 +244,3 @@ func (c *Client) Fetch(ctx context.Context, url string, body []byte) ([]byte, er
 	}
 	return resp.Body, nil
 }
-
-// FetchNewer gets url unless it is still what tag, an ETag from before, names; "" always gets
-// it. Only status 200 and, for a tag, 304 are answers.
-func (c *Client) FetchNewer(ctx context.Context, url, tag string) (raw []byte, newTag string, unchanged bool, err error) {
-	r := Request{URL: url, Idempotent: true}
-	if tag != "" {
-		r.Header = map[string]string{"If-None-Match": tag}
-	}
-	resp, err := c.Do(ctx, r)
-	switch {
-	case err != nil:
-		return nil, "", false, err
-	case resp.Status == http.StatusNotModified:
-		return nil, tag, true, nil
-	case resp.Status != http.StatusOK:
-		return nil, "", false, gateway.Errorf(c.c.Reasons.Unavailable, "%s: answered %d", c.c.Name, resp.Status)
-	}
-	return resp.Body, resp.Header.Get("ETag"), false, nil
-}

@@ -79,6 +79,8 @@ type Config struct {
 	NoBreaker bool
 	// BreakerDelay is how long it stays open. 0 means [DefaultBreakerDelay].
 	BreakerDelay time.Duration
+	// MaxRedirects is how many redirects [Client.FetchNewer] follows; nothing else follows any.
+	MaxRedirects int
 
 	// TLS holds the trusted roots and the gateway's own certificate; nil means the system's
 	// roots. TLS 1.2 is the least in any case.
@@ -108,11 +110,13 @@ type Observation struct {
 type Client struct {
 	c       Config
 	http    *resty.Client
+	files   *http.Client // for FetchNewer
 	idle    func()
 	waiting bulkhead.Bulkhead[any]
 
-	mu       sync.Mutex // guards breakers
+	mu       sync.Mutex // guards both below
 	breakers map[string]circuitbreaker.CircuitBreaker[any]
+	partials map[string]*partial // by address
 }
 
 // New checks c and makes a Client.
@@ -123,7 +127,7 @@ func New(c Config) (*Client, error) {
 	if c.Reasons.Unavailable == "" {
 		return nil, errors.New("upstream: Config.Reasons.Unavailable is required")
 	}
-	if c.Timeout < 0 || c.AttemptTimeout < 0 || c.RetryWait < 0 || c.BreakerDelay < 0 || c.MaxResponse < 0 {
+	if c.Timeout < 0 || c.AttemptTimeout < 0 || c.RetryWait < 0 || c.BreakerDelay < 0 || c.MaxResponse < 0 || c.MaxRedirects < 0 {
 		return nil, errors.New("upstream: a duration or a limit is negative")
 	}
 	def(&c.Reasons.Timeout, c.Reasons.Unavailable)
@@ -166,6 +170,8 @@ func New(c Config) (*Client, error) {
 		c: c, http: r, idle: transport.CloseIdleConnections,
 		waiting:  bulkhead.New[any](c.MaxConcurrent),
 		breakers: make(map[string]circuitbreaker.CircuitBreaker[any]),
+		partials: make(map[string]*partial),
+		files:    &http.Client{Transport: transport, CheckRedirect: redirects(c.MaxRedirects)},
 	}, nil
 }
 

@@ -44,7 +44,7 @@ func (v *Verifier) again(ctx context.Context, c *trust.Certificate, j *trust.Jud
 	}
 	ev, err := v.c.Revocation.Check(ctx, j.Path, w.At)
 	i := methodIndex(ev.Method)
-	if err != nil || i < 0 {
+	if err != nil || i < 0 || !ev.RevokedLater.IsZero() {
 		return out, false
 	}
 	return Outcome{Verdict: gateway.Verdict{At: w.At, Checks: p.checks[i], Signers: p.signers}, Holder: p.holder, Evidence: ev}, true
@@ -63,7 +63,7 @@ func (p *passed) names(w *Want) bool {
 
 // remember keeps a certificate that passed all checks below a remembered path.
 func (v *Verifier) remember(c *trust.Certificate, path *trust.Path, out *Outcome) {
-	if methodIndex(out.Evidence.Method) < 0 || out.Holder.Kind == "" {
+	if methodIndex(out.Evidence.Method) < 0 || out.Holder.Kind == "" || !out.Evidence.RevokedLater.IsZero() {
 		return
 	}
 	for _, k := range out.Verdict.Checks {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,9 @@ func (v *Verifier) judge(ctx context.Context, c *trust.Certificate, w Want) Outc
 		ev, err := v.revocation(ctx, j.Path, &w)
 		k := check(gateway.CheckRevocation, err)
 		k.Evidence = ev.Method
+		if err == nil && !ev.RevokedLater.IsZero() {
+			k.Detail = fmt.Sprintf("good at the instant judged; revoked or on hold since %s, reason %d", ev.RevokedLater.UTC().Format(time.RFC3339), ev.LaterReason)
+		}
 		out.Evidence = ev
 		add(k)
 	}

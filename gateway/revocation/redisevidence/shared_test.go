@@ -380,3 +380,67 @@ func TestAListIsTakenFromAnotherGateway(t *testing.T) {
 	}
 	s.expect(start(), "citizen-01", gateway.StatusUnavailable)
 }
+
+// What revoked a certificate for one gateway revokes it for all, whatever a responder says afterwards.
+func TestARevocationIsSharedForGood(t *testing.T) {
+	s := newShard(t)
+	revocation1 := statesim.Revocation{Authority: "issuing", Serial: s.pki.Must("citizen-01").Serial, State: statesim.Revoked, Reason: "keyCompromise"}
+	if err := s.world.Revoke(revocation1); err != nil {
+		t.Fatal(err)
+	}
+	start := func(nonce bool) *revocation.Checker {
+		t.Helper()
+		k, _ := s.gateway(func(c *revocation.Config) { c.Issuers[0].RequireNonce = nonce })
+		if err := k.Refresh(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	a, client := s.gateway(nil)
+	if err := a.Refresh(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(a, "citizen-01", gateway.Revoked)
+	keys := s.settled(client, 5)
+	var key string
+	for _, k := range keys {
+		if strings.Contains(k, ":revoked:") {
+			key = k
+		}
+	}
+	if key == "" {
+		t.Fatalf("the shared layer holds %q and no revocation", keys)
+	}
+	if life := client.PTTL(context.Background(), key).Val(); life < 24*time.Hour {
+		t.Errorf("%q lives %v, though the certificate does not end before years", key, life)
+	}
+	genuine := client.Get(context.Background(), key).Val()
+
+	revocation1.State = statesim.Good
+	if err := s.world.Revoke(revocation1); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(start(true), "citizen-01", gateway.Revoked) // also where nonces are required
+	s.expect(start(false), "citizen-01", gateway.Revoked)
+
+	for name, forged := range map[string]string{
+		"a bit flipped": genuine[:len(genuine)-1] + string(genuine[len(genuine)-1]^1),
+		"the word":      "revoked",
+	} {
+		other := strings.Replace(key, strings.ToLower(s.pki.Must("citizen-01").Serial), strings.ToLower(s.pki.Must("citizen-02").Serial), 1)
+		for _, at := range []string{key, other} {
+			if err := client.Set(context.Background(), at, forged, time.Hour).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Run("forged: "+name, func(t *testing.T) {
+			s.expect(start(false), "citizen-01", "")
+			s.expect(start(true), "citizen-02", "")
+		})
+	}
+	other := strings.Replace(key, strings.ToLower(s.pki.Must("citizen-01").Serial), strings.ToLower(s.pki.Must("citizen-03").Serial), 1)
+	if err := client.Set(context.Background(), other, genuine, time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(start(false), "citizen-03", "") // an answer about another
+}
