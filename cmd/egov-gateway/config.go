@@ -62,6 +62,8 @@ type Config struct {
 	// Intermediates are certificates of issuing CAs (PEM or DER files).
 	Intermediates []string `yaml:"intermediates" file:"public"`
 	Revocation    []Issuer `yaml:"revocation"`
+	// ListsEvery is how often the revocation lists of all issuers are fetched.
+	ListsEvery Pace `yaml:"lists_every"`
 	// SharedEvidence is redis://host:port/db, where the gateways of a shard share signed answers and
 	// lists; "" means that each asks for itself. Nothing there is trusted.
 	SharedEvidence string     `yaml:"shared_evidence"`
@@ -120,8 +122,22 @@ type Issuer struct {
 	CRL      Addresses `yaml:"crl"`
 	DeltaCRL Addresses `yaml:"delta_crl"`
 	// CRLMaxAge is how old the newest list may be, like 26h; measure the CA's real pace first.
-	CRLMaxAge    Duration `yaml:"crl_max_age"`
+	CRLMaxAge Duration `yaml:"crl_max_age"`
+	// DeltaMaxAge is how old the newest delta may be while it makes an older full list fresh; OCSPMaxAge how
+	// long an answer counts after its thisUpdate.
+	DeltaMaxAge Duration `yaml:"delta_max_age"`
+	OCSPMaxAge  Duration `yaml:"ocsp_max_age"`
+	// Responders are certificates of responders that are trusted although the CA did not certify them for that.
+	Responders   []string `yaml:"responders" file:"public"`
 	RequireNonce bool     `yaml:"require_nonce"`
+	// AllowGOST2004 takes answers of responders with keys of GOST 34.310-2004.
+	AllowGOST2004 bool `yaml:"allow_gost_2004"`
+}
+
+// Pace is how often revocation lists are fetched, sooner when one ends sooner.
+type Pace struct {
+	Full  Duration `yaml:"full"`  // 0 means 1h
+	Delta Duration `yaml:"delta"` // 0 means 10m
 }
 
 // Portal is a client of the REST door. Token or ClientCertificate is needed.

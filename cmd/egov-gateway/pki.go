@@ -45,7 +45,8 @@ func (b *builder) pki() error {
 	}
 	// What is told of late revocations is counted and logged by the checker itself.
 	rc := revocation.Config{Fetch: responders.Fetch, FetchCRL: publishers.FetchNewer, Now: b.now, Log: b.log, Metrics: b.m.reg,
-		Late: func(revocation.Late) {}, Watching: b.watched}
+		Late: func(revocation.Late) {}, Watching: b.watched,
+		CRLEvery: time.Duration(b.c.ListsEvery.Full), DeltaEvery: time.Duration(b.c.ListsEvery.Delta)}
 	if rc.Issuers, err = issuers(b.c); err != nil {
 		return err
 	}
@@ -92,8 +93,17 @@ func issuers(c *Config) (all []revocation.Issuer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL.First(), CRLMirrors: r.CRL.Others(),
-			DeltaCRL: r.DeltaCRL.First(), DeltaMirrors: r.DeltaCRL.Others(), CRLMaxAge: time.Duration(r.CRLMaxAge), RequireNonce: r.RequireNonce})
+		one := revocation.Issuer{Certificate: cert, OCSP: r.OCSP, CRL: r.CRL.First(), CRLMirrors: r.CRL.Others(),
+			DeltaCRL: r.DeltaCRL.First(), DeltaMirrors: r.DeltaCRL.Others(), CRLMaxAge: time.Duration(r.CRLMaxAge), DeltaMaxAge: time.Duration(r.DeltaMaxAge),
+			OCSPMaxAge: time.Duration(r.OCSPMaxAge), RequireNonce: r.RequireNonce, AllowGOST2004: r.AllowGOST2004}
+		for n, file := range r.Responders {
+			responder, err := c.certificate(fmt.Sprintf("revocation[%d].responders[%d]", i, n), file)
+			if err != nil {
+				return nil, err
+			}
+			one.Responders = append(one.Responders, responder)
+		}
+		all = append(all, one)
 	}
 	return all, nil
 }

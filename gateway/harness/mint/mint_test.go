@@ -51,7 +51,7 @@ func TestEveryReasonThatACorpusCanProvoke(t *testing.T) {
 	// itself wrong, or evidence that is away. The kit has those that a verifier can be asked.
 	elsewhere := map[gateway.Reason]string{
 		gateway.NotACA: "kit", gateway.PathLength: "kit", gateway.NameConstraint: "kit", gateway.PolicyConstraint: "kit", gateway.IssuerExpired: "kit", gateway.NotACitizen: "kit",
-		gateway.StatusUnavailable: "kit", gateway.EvidenceStale: "kit", gateway.EvidenceFuture: "kit",
+		gateway.StatusUnavailable: "kit", gateway.EvidenceStale: "kit",
 		gateway.IINInvalid: "a form's IIN is form.invalid", gateway.BINInvalid: "no form has one", gateway.BINMissing: "of results", gateway.BINMismatch: "of results",
 	}
 	for _, r := range gateway.Reasons() {
