@@ -485,6 +485,9 @@ func (a *decision) accept(ctx context.Context) (*Admission, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What passed every check is kept although the portal hung up: it repeats and gets the first receipt. Its
+	// hanging up is no trouble of the gateway's, and a write whose end nobody awaits is not known to have failed.
+	ctx = context.WithoutCancel(ctx)
 	accepted := false
 	defer func() {
 		if !accepted {
