@@ -89,7 +89,8 @@ func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := serveBounded(t, httpserver.Config{TLS: selfSigned(t), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") }),
+			answer := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") }
+			s := serveBounded(t, httpserver.Config{TLS: selfSigned(t), Handler: http.HandlerFunc(answer),
 				Connections: httpserver.Connections{Total: 12, PerAddress: 4, Known: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}}})
 			begun, reset := 0, 0
 			var open []net.Conn
