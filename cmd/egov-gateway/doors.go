@@ -84,7 +84,7 @@ func newDoorsCollector() *doorsCollector {
 		bytesLimit: desc("door_limit_bytes", "Memory for which a door has room; 0 without a bound.", "door", "room"),
 		open:       desc("connections", "Open connections.", "server"),
 		openLimit:  desc("connections_limit", "Connections that may be open.", "server"),
-		refused:    desc("connections_refused_total", "Connections that were closed at once, by the bound that was met.", "server", "bound"),
+		refused:    desc("connections_refused_total", "Connections that were closed at once, by the bound that was met; requests: those of HTTP/2 that were reset.", "server", "bound"),
 		evicted:    desc("connections_evicted_total", "Idle connections that made way for new ones.", "server"),
 		waiting:    desc("turns_waiting", "Computations at the doors that wait for a processor."),
 		quarantine: desc("quarantine_used_bytes", "Refused documents of a provider that were kept within a day.", "provider"),
@@ -174,6 +174,7 @@ func (c *doorsCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.refused, r.RefusedTotal, name, "total")
 		counter(c.refused, r.RefusedAddress, name, "address")
 		counter(c.refused, r.RefusedHeader, name, "header")
+		counter(c.refused, r.RefusedRequests, name, "requests")
 		counter(c.evicted, r.Evicted, name)
 	}
 	if c.turns != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -126,5 +127,63 @@ func TestAFullDoorAnswersAtOnce(t *testing.T) {
 				t.Errorf("when there is room again: %v %s", resp, body)
 			}
 		})
+	}
+}
+
+// left is a store that keeps a request only after its sender hung up, if it can know of that.
+type left struct {
+	store
+	entered chan struct{}
+}
+
+func (s *left) Create(ctx context.Context, n journal.New) (journal.Item, error) {
+	s.entered <- struct{}{}
+	if ctx.Done() != nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Minute):
+		}
+	}
+	return s.store.Create(ctx, n)
+}
+
+// A portal that hangs up while its request is kept makes no trouble of the gateway's: the request is accepted,
+// and the repetition gets its receipt.
+func TestWhoHangsUpIsAcceptedAllTheSame(t *testing.T) {
+	l, err := newLab(t.TempDir(), monday, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	c, err := LoadConfig(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &left{entered: make(chan struct{}, 2)}
+	if l.svc, err = start(c, l.clock.Now, l.log, func(inner store) store { s.store = inner; return s }); err != nil {
+		t.Fatal(err)
+	}
+	doc := l.mustSigned(t, l.draft("citizen-01", taraz), "citizen-01")
+	conn := begin(t, l, "127.0.0.1", fmt.Sprintf("POST /v1/requests HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s",
+		l.token, len(doc), doc))
+	<-s.entered
+	conn.Close()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		_, _, metrics := get(t, l.admin+"/metrics")
+		if bytes.Contains(metrics, []byte(`reason="internal"`)) {
+			t.Fatal("it counts as a trouble of the gateway")
+		}
+		if bytes.Contains(metrics, []byte(`egov_gateway_requests_total{duplicate="false",portal="egov.kz",reason="accepted"`)) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it was not accepted")
+		}
+	}
+	if status, _, body := l.restPost(t, []byte(doc)); status != http.StatusAccepted {
+		t.Fatalf("the repetition: %d %s", status, body)
+	}
+	if _, _, metrics := get(t, l.admin+"/metrics"); !bytes.Contains(metrics, []byte(`egov_gateway_requests_total{duplicate="true"`)) {
+		t.Error("the repetition is not known as one")
 	}
 }

@@ -39,7 +39,7 @@ func FileLimit() int {
 }
 
 // Connections bounds those of a server. What is beyond is closed at once, unless one that is idle can
-// make way.
+// make way. The same numbers bound the requests at hand, of which an HTTP/2 connection has many.
 type Connections struct {
 	// Total is all of them. 0 means half of the file limit, at most [MaxConnections]: the other half is
 	// for health, outgoing calls and files.
@@ -77,6 +77,8 @@ type ConnectionReport struct {
 	RefusedTotal, RefusedAddress, Evicted int64
 	// RefusedHeader are connections of balancers without a header of the PROXY protocol as it must be.
 	RefusedHeader int64
+	// RefusedRequests were ended unread: as many are at hand as connections may be, in all or of the address.
+	RefusedRequests int64
 	// Lately says that one was refused within the last five seconds.
 	Lately bool
 }

@@ -46,7 +46,7 @@ type Config struct {
 	// closed, and nobody else's header counts. What Forwarded and X-Forwarded-For say is then the client's
 	// own word, and is not looked at.
 	ProxyProtocol bool
-	// Connections bounds those at once.
+	// Connections bounds those at once, and the requests at hand.
 	Connections Connections
 	// Draining, if set, is called when Close begins: what streams without an end should end.
 	Draining func()
@@ -60,6 +60,7 @@ type Server struct {
 	ln      *boundedListener
 	done    chan error
 	clients *connections
+	atHand  *requests
 }
 
 // Start binds and serves. The error names the address, "already in use" say.
@@ -79,8 +80,9 @@ func Start(c Config) (*Server, error) {
 		balancers, c.Trusted = c.Trusted, nil
 	}
 	bounded := bound(ln, c.Connections, balancers, c.Log)
-	s := &Server{ln: bounded, done: make(chan error, 1), srv: &http.Server{
-		Handler: addressed(observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics), c.Trusted), TLSConfig: c.TLS,
+	atHand := newRequests(c.Connections)
+	s := &Server{ln: bounded, atHand: atHand, done: make(chan error, 1), srv: &http.Server{
+		Handler: addressed(atHand.guard(observe(secure(c.Handler, c.TLS != nil), c.Log, c.Metrics)), c.Trusted), TLSConfig: c.TLS,
 		ReadHeaderTimeout: ReadHeaderTimeout, ReadTimeout: ReadTimeout, WriteTimeout: WriteTimeout, IdleTimeout: IdleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: connectionBuffer,
 			MaxReceiveBufferPerStream: streamBuffer},
@@ -110,8 +112,12 @@ func Start(c Config) (*Server, error) {
 // Addr is the address in use.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
-// Connections tells how many there are.
-func (s *Server) Connections() ConnectionReport { return s.ln.state() }
+// Connections tells how many there are, and what was refused.
+func (s *Server) Connections() ConnectionReport {
+	r := s.ln.state()
+	r.RefusedRequests = s.atHand.refusals()
+	return r
+}
 
 // Done delivers the error that ended serving.
 func (s *Server) Done() <-chan error { return s.done }

@@ -88,6 +88,12 @@ func newDoor(t *testing.T, c intake.Config) *door {
 // openDoor makes a door whose checks last no time. It lives anywhere.
 func openDoor(t *testing.T, c intake.Config) *door {
 	t.Helper()
+	return openDoorOver(t, c, noJournal{})
+}
+
+func openDoorOver(t *testing.T, c intake.Config, j journal.Store) *door {
+	t.Helper()
+	c.Journal = j
 	d := makeDoor(t, c)
 	close(d.release)
 	return d
@@ -95,6 +101,9 @@ func openDoor(t *testing.T, c intake.Config) *door {
 
 func makeDoor(t *testing.T, c intake.Config) *door {
 	t.Helper()
+	if c.Journal == nil {
+		c.Journal = noJournal{}
+	}
 	forms, err := passport.Load(schemas.FS)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +112,7 @@ func makeDoor(t *testing.T, c intake.Config) *door {
 	if d.texts, err = message.Load(schemas.FS, forms.Calendar().Zone()); err != nil {
 		t.Fatal(err)
 	}
-	c.Verifier, c.Forms, c.Texts, c.Audit, c.Journal, c.Documents = d.held, forms, d.texts, d.audit, noJournal{}, noDocuments{}
+	c.Verifier, c.Forms, c.Texts, c.Audit, c.Documents = d.held, forms, d.texts, d.audit, noDocuments{}
 	c.Routes, c.Key, c.Secret, c.BaseURL = route.NewTable(forms, func(*passport.Passport, string) bool { return true }), new(xmlsig.Key), []byte(strings.Repeat("s", 32)), "https://gateway.example"
 	if d.Desk, err = intake.New(c); err != nil {
 		t.Fatal(err)

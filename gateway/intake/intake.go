@@ -113,6 +113,7 @@ type Desk struct {
 	portals atomic.Pointer[[]Portal]
 	rest    *admission.Door // requests at the REST door, from their first byte to their answer
 	desk    *admission.Door // admissions under way, from whatever door
+	answers *admission.Door // questions for statuses and documents, until their answers are taken
 	quotas  quotas
 	// busy are the answers to who is sent away, by reason and language: they must cost nothing.
 	busy map[gateway.Reason]map[gateway.Language][]byte
@@ -147,8 +148,9 @@ func New(c Config) (*Desk, error) {
 		c.House = admission.New(admission.Config{})
 	}
 	d := &Desk{c: c, busy: map[gateway.Reason]map[gateway.Language][]byte{},
-		rest: c.House.NewDoor(admission.DoorConfig{Name: "rest", Known: admission.Room{Places: readers * c.Concurrent, Bytes: c.InFlight}}),
-		desk: c.House.NewDoor(admission.DoorConfig{Name: "desk", Known: admission.Room{Places: c.Concurrent}})}
+		rest:    c.House.NewDoor(admission.DoorConfig{Name: "rest", Known: admission.Room{Places: readers * c.Concurrent, Bytes: c.InFlight}}),
+		desk:    c.House.NewDoor(admission.DoorConfig{Name: "desk", Known: admission.Room{Places: c.Concurrent}}),
+		answers: c.House.NewDoor(admission.DoorConfig{Name: "answers", Known: admission.Room{Places: readers * c.Concurrent, Bytes: c.InFlight}})}
 	for _, reason := range []gateway.Reason{gateway.Overload, gateway.PortalLimit} {
 		d.busy[reason] = map[gateway.Language][]byte{}
 		for _, lang := range gateway.Languages {
@@ -172,6 +174,11 @@ func (d *Desk) SetPortals(all []Portal) {
 		}
 	}
 	d.rest.SetParties(parties)
+	asking := slices.Clone(parties)
+	for i := range asking {
+		asking[i].Most = 0 // that bounds what is handed in
+	}
+	d.answers.SetParties(asking)
 	for _, name := range d.c.Guests {
 		if !slices.ContainsFunc(parties, func(p admission.Party) bool { return p.Name == name }) {
 			parties = append(parties, admission.Party{Name: name})
@@ -183,9 +190,9 @@ func (d *Desk) SetPortals(all []Portal) {
 // Report tells how full the REST door is, or the desk behind it, and for whom.
 func (d *Desk) Report() admission.Report { return d.rest.Report().Merge(d.desk.Report()) }
 
-// Rooms are the REST door, and the desk behind all doors.
+// Rooms are the REST door, its answers, and the desk behind all doors.
 func (d *Desk) Rooms() []func() admission.Report {
-	return []func() admission.Report{d.rest.Report, d.desk.Report}
+	return []func() admission.Report{d.rest.Report, d.answers.Report, d.desk.Report}
 }
 
 // Busy returns [gateway.Overload] while portals are being sent away for want of room.
@@ -485,6 +492,9 @@ func (a *decision) accept(ctx context.Context) (*Admission, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What passed every check is kept although the portal hung up: it repeats and gets the first receipt. Its
+	// hanging up is no trouble of the gateway's, and a write whose end nobody awaits is not known to have failed.
+	ctx = context.WithoutCancel(ctx)
 	accepted := false
 	defer func() {
 		if !accepted {

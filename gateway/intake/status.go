@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/journal"
 )
 
@@ -51,22 +52,31 @@ func (d *Desk) item(ctx context.Context, portal, id string) (journal.Item, error
 	return it, err
 }
 
-// known is the portal that asks. A stranger is refused and counted, as at every address of the door.
-func (d *Desk) known(w http.ResponseWriter, r *http.Request) (portal string, ok bool) {
+// known is the portal that asks, and its place, which is to be left. A stranger is refused and counted, as at
+// every address of the door.
+func (d *Desk) known(w http.ResponseWriter, r *http.Request) (portal string, place *admission.Place, ok bool) {
 	start := time.Now()
 	portal, err := d.authenticate(r)
+	name := portal
 	if err != nil {
-		d.observe(r.Context(), "none", nil, err, false, start)
+		name = "none"
+	} else {
+		place, err = d.answers.Enter(portal, r.RemoteAddr)
+	}
+	if err != nil {
+		d.observe(r.Context(), name, nil, err, false, start)
+		admission.Dismiss(w, r)
 		d.problem(w, r, err)
 	}
-	return portal, err == nil
+	return portal, place, err == nil
 }
 
 func (d *Desk) get(w http.ResponseWriter, r *http.Request) {
-	portal, ok := d.known(w, r)
+	portal, place, ok := d.known(w, r)
 	if !ok {
 		return
 	}
+	defer place.Leave()
 	p, err := d.Progress(r.Context(), portal, r.PathValue("id"))
 	if err != nil {
 		d.problem(w, r, err)
@@ -113,11 +123,15 @@ func (d *Desk) getReceipt(w http.ResponseWriter, r *http.Request) {
 func (d *Desk) getResult(w http.ResponseWriter, r *http.Request) { d.body(w, r, gateway.BodyResult) }
 
 func (d *Desk) body(w http.ResponseWriter, r *http.Request, name string) {
-	portal, ok := d.known(w, r)
+	portal, place, ok := d.known(w, r)
 	if !ok {
 		return
 	}
+	defer place.Leave()
 	b, err := d.Document(r.Context(), portal, r.PathValue("id"), name)
+	if err == nil {
+		err = place.Reserve(int64(len(b))) // until the portal took it, which may be long
+	}
 	if err != nil {
 		d.problem(w, r, err)
 		return
