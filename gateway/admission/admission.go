@@ -436,25 +436,38 @@ func (r Report) Merge(other Report) Report {
 	return r
 }
 
-// prefixOf is what counts as one address: of IPv6 the network of a customer.
-func prefixOf(address string) netip.Prefix {
+// prefixOf is what counts as one address of a connection.
+func prefixOf(address string) netip.Prefix { return PrefixOf(parseAddress(address)) }
+
+// addressOf is the address itself, or the /64 of an IPv6 address, within which its holder changes it at will.
+func addressOf(address string) netip.Prefix { return prefix(parseAddress(address), 64) }
+
+func parseAddress(address string) netip.Addr {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return PrefixOf(ip)
+	ip, _ := netip.ParseAddr(host) // one that cannot be read counts as one with its like
+	return ip
 }
 
-// PrefixOf is what counts as one address: an IPv4 address, or the /64 of an IPv6 address.
-func PrefixOf(ip netip.Addr) netip.Prefix {
+// PrefixOf is what counts as one address where room is divided: an IPv4 address, or the /48 of an IPv6
+// address, which one customer has.
+func PrefixOf(ip netip.Addr) netip.Prefix { return prefix(ip, 48) }
+
+// networkOf is the /48 that an IPv6 prefix lies in.
+func networkOf(p netip.Prefix) (netip.Prefix, bool) {
+	if !p.Addr().Is6() {
+		return netip.Prefix{}, false
+	}
+	return PrefixOf(p.Addr()), true
+}
+
+func prefix(ip netip.Addr, bits6 int) netip.Prefix {
 	ip = ip.Unmap().WithZone("")
 	bits := 32
 	if ip.Is6() {
-		bits = 64
+		bits = bits6
 	}
 	p, err := ip.Prefix(bits)
 	if err != nil {

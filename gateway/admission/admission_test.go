@@ -25,7 +25,7 @@ func newDoor(known, strangers admission.Room, parties ...admission.Party) *admis
 
 func address(who string) string {
 	return map[string]string{"1": "192.0.2.1:4000", "1'": "192.0.2.1:4001", "2": "192.0.2.2:4000", "3": "192.0.2.3:4000",
-		"6": "[2001:db8:0:1::1]:1", "6'": "[2001:db8:0:1::2]:1", "7": "[2001:db8:0:2::1]:1"}[who]
+		"6": "[2001:db8:0:1::1]:1", "6'": "[2001:db8:0:2::2]:1", "7": "[2001:db8:1::1]:1"}[who]
 }
 
 func enter(d *admission.Door, who string) (*admission.Place, error) {

@@ -26,21 +26,17 @@ const (
 	MistakesLife = 15 * time.Minute
 	// MaxGuessers bounds the addresses whose mistakes are counted: about 20 MB.
 	MaxGuessers = 1 << 16
+	// FreeMistakesOfNetwork are those of a whole IPv6 network (/48), which one customer has with 65,536
+	// addresses (/64) in it; MaxNetworks bounds how many are counted.
+	FreeMistakesOfNetwork = 64
+	MaxNetworks           = 1 << 14
 	// maxProven and provenLife bound what is remembered of right credentials, twice over.
 	maxProven  = 1 << 13
 	provenLife = 12 * time.Hour
 )
 
-// mostMistakes is the count from which the delay grows no more.
-const mostMistakes = FreeMistakes + 5
-
-// delayAfter is how long nothing is compared after so many mistakes.
-func delayAfter(mistakes int) time.Duration {
-	if mistakes < FreeMistakes {
-		return 0
-	}
-	return min(time.Second<<(mistakes-FreeMistakes), LongestDelay)
-}
+// steps is how often the delay doubles.
+const steps = 5
 
 // Guesses makes guessing slow: it counts the wrong credentials of each address, at all doors together,
 // and refuses to compare for a growing time. It is safe for concurrent use.
@@ -54,25 +50,103 @@ type Guesses struct {
 	log     *slog.Logger
 	key     []byte // of this process: what is remembered of a credential tells nothing about it
 
-	mu       sync.Mutex // guards all below
-	guessers map[netip.Prefix]*list.Element
-	// levels hold the guessers by their mistakes, each with the one that erred last at its end.
-	levels       [mostMistakes + 1]list.List
-	turned       time.Time
+	mu        sync.Mutex // guards all below
+	addresses tally
+	networks  tally // of IPv6
+	turned    time.Time
+
 	fresh, older map[[sha256.Size]byte]struct{} // proven credentials
 }
 
-// A guesser is an address that erred.
+// A tally counts the mistakes of prefixes; it needs a lock.
+type tally struct {
+	free, most int // mistakes without a delay; prefixes
+	guessers   map[netip.Prefix]*list.Element
+	// levels hold the guessers by their mistakes, each with the one that erred last at its end.
+	levels []list.List
+}
+
+// A guesser is a prefix that erred.
 type guesser struct {
 	prefix   netip.Prefix
-	mistakes int // at most mostMistakes
+	mistakes int
 	last     time.Time
+}
+
+func newTally(free, most int) tally {
+	return tally{free: free, most: most, guessers: map[netip.Prefix]*list.Element{}, levels: make([]list.List, free+steps+1)}
+}
+
+// delayAfter is how long nothing is compared after so many mistakes.
+func (t *tally) delayAfter(mistakes int) time.Duration {
+	if mistakes < t.free {
+		return 0
+	}
+	return min(time.Second<<(mistakes-t.free), LongestDelay)
+}
+
+// wait is how long nothing of the prefix is compared.
+func (t *tally) wait(prefix netip.Prefix, now time.Time) time.Duration {
+	e := t.guessers[prefix]
+	if e == nil {
+		return 0
+	}
+	one := e.Value.(*guesser)
+	return one.last.Add(t.delayAfter(one.mistakes)).Sub(now)
+}
+
+// mistake counts one and returns the delay that it begins.
+func (t *tally) mistake(prefix netip.Prefix, now time.Time) time.Duration {
+	t.forget(now, 2)
+	one := &guesser{prefix: prefix}
+	if e := t.guessers[prefix]; e != nil {
+		if was := t.drop(e); now.Before(was.last.Add(MistakesLife)) {
+			one = was
+		}
+	} else if len(t.guessers) >= t.most {
+		t.evict()
+	}
+	one.mistakes, one.last = min(one.mistakes+1, t.free+steps), now
+	t.guessers[prefix] = t.levels[one.mistakes].PushBack(one)
+	return t.delayAfter(one.mistakes)
+}
+
+func (t *tally) drop(e *list.Element) *guesser {
+	one := e.Value.(*guesser)
+	t.levels[one.mistakes].Remove(e)
+	delete(t.guessers, one.prefix)
+	return one
+}
+
+// forget drops up to most guessers whose time is over.
+func (t *tally) forget(now time.Time, most int) {
+	for i := range t.levels {
+		for e := t.levels[i].Front(); e != nil && most > 0; e = t.levels[i].Front() {
+			if now.Before(e.Value.(*guesser).last.Add(MistakesLife)) {
+				break
+			}
+			t.drop(e)
+			most--
+		}
+	}
+}
+
+// evict makes place: of those with the fewest mistakes the one that erred first goes. So prefixes that err
+// once drive out one another, and nobody whose delay runs.
+func (t *tally) evict() {
+	for i := range t.levels {
+		if e := t.levels[i].Front(); e != nil {
+			t.drop(e)
+			return
+		}
+	}
 }
 
 func newGuesses(c Config) *Guesses {
 	key := make([]byte, 32)
 	rand.Read(key) //nolint:errcheck // never fails
-	return &Guesses{now: c.Now, refused: c.Guessed, log: c.Log, key: key, guessers: map[netip.Prefix]*list.Element{}}
+	return &Guesses{now: c.Now, refused: c.Guessed, log: c.Log, key: key,
+		addresses: newTally(FreeMistakes, MaxGuessers), networks: newTally(FreeMistakesOfNetwork, MaxNetworks)}
 }
 
 // A Credential is what somebody shows to prove who it is.
@@ -88,7 +162,7 @@ type Credential struct {
 // [gateway.GuessLimit] and the time that [RetryAfter] tells. Right must not block or take long: addresses
 // wait for one another, so that many guesses at once are not more than one after the other.
 func (g *Guesses) Compare(c Credential, right func() error) error {
-	prefix := prefixOf(c.Address)
+	prefix := addressOf(c.Address)
 	begun, err := g.compare(c, prefix, g.mark(prefix, c), right)
 	g.tell(c.Door, c.Address, begun)
 	return err
@@ -117,8 +191,8 @@ func (g *Guesses) compare(c Credential, prefix netip.Prefix, mark [sha256.Size]b
 	g.fresh[mark] = struct{}{}
 	// One that is known ends no count: else an honest portal behind the same address, or a guesser with a
 	// credential of its own, would make guesses free.
-	if e := g.guessers[prefix]; e != nil && !proven {
-		g.drop(e)
+	if e := g.addresses.guessers[prefix]; e != nil && !proven {
+		g.addresses.drop(e)
 	}
 	return 0, nil
 }
@@ -134,7 +208,7 @@ func (g *Guesses) tell(door, address string, begun time.Duration) {
 // for the reason err. Nobody guesses a signature, so a right one needs no leave. It returns err, or during
 // a delay the error of [Guesses.Compare].
 func (g *Guesses) Refuse(door, address string, err error) error {
-	begun, err := g.refuse(door, prefixOf(address), err)
+	begun, err := g.refuse(door, addressOf(address), err)
 	g.tell(door, address, begun)
 	return err
 }
@@ -153,35 +227,27 @@ func (g *Guesses) refuse(door string, prefix netip.Prefix, err error) (begun tim
 func (g *Guesses) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.forget(g.now(), len(g.guessers))
-	return len(g.guessers)
+	g.addresses.forget(g.now(), len(g.addresses.guessers))
+	return len(g.addresses.guessers)
 }
 
 // wait is how long nothing of the address is compared; it needs mu.
 func (g *Guesses) wait(prefix netip.Prefix, now time.Time) time.Duration {
-	e := g.guessers[prefix]
-	if e == nil {
-		return 0
+	wait := g.addresses.wait(prefix, now)
+	if network, ok := networkOf(prefix); ok {
+		wait = max(wait, g.networks.wait(network, now))
 	}
-	one := e.Value.(*guesser)
-	return one.last.Add(delayAfter(one.mistakes)).Sub(now)
+	return wait
 }
 
 // mistake counts one and returns the delay that it begins; it needs mu.
 func (g *Guesses) mistake(door string, prefix netip.Prefix, err error, now time.Time) time.Duration {
-	g.forget(now, 2)
-	one := &guesser{prefix: prefix}
-	if e := g.guessers[prefix]; e != nil {
-		if was := g.drop(e); now.Before(was.last.Add(MistakesLife)) {
-			one = was
-		}
-	} else if len(g.guessers) >= MaxGuessers {
-		g.evict()
+	begun := g.addresses.mistake(prefix, now)
+	if network, ok := networkOf(prefix); ok {
+		begun = max(begun, g.networks.mistake(network, now))
 	}
-	one.mistakes, one.last = min(one.mistakes+1, mostMistakes), now
-	g.guessers[prefix] = g.levels[one.mistakes].PushBack(one)
 	g.refused(door, gateway.ReasonOf(err))
-	return delayAfter(one.mistakes)
+	return begun
 }
 
 // putOff is the refusal to compare.
@@ -189,38 +255,6 @@ func (g *Guesses) putOff(door string, wait time.Duration) error {
 	g.refused(door, gateway.GuessLimit)
 	return &delayed{gateway.Errorf(gateway.GuessLimit, "too many wrong credentials came from this address; nothing is compared for %d s",
 		seconds(wait)), wait}
-}
-
-// drop needs mu.
-func (g *Guesses) drop(e *list.Element) *guesser {
-	one := e.Value.(*guesser)
-	g.levels[one.mistakes].Remove(e)
-	delete(g.guessers, one.prefix)
-	return one
-}
-
-// forget drops up to most guessers whose time is over; it needs mu.
-func (g *Guesses) forget(now time.Time, most int) {
-	for i := range g.levels {
-		for e := g.levels[i].Front(); e != nil && most > 0; e = g.levels[i].Front() {
-			if now.Before(e.Value.(*guesser).last.Add(MistakesLife)) {
-				break
-			}
-			g.drop(e)
-			most--
-		}
-	}
-}
-
-// evict makes place: of those with the fewest mistakes the one that erred first goes. So addresses that err
-// once drive out one another, and nobody whose delay runs. It needs mu.
-func (g *Guesses) evict() {
-	for i := range g.levels {
-		if e := g.levels[i].Front(); e != nil {
-			g.drop(e)
-			return
-		}
-	}
 }
 
 // mark is what is remembered of a right credential.

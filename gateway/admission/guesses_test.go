@@ -281,3 +281,21 @@ func TestProvenCredentialsAreBounded(t *testing.T) {
 		t.Errorf("the last one is not: %v", err)
 	}
 }
+
+// One customer of an IPv6 provider has 65,536 networks of /64: hopping among them buys some guesses, not a free run, and
+// delays nobody of another network.
+func TestHoppingWithinANetworkIsDelayed(t *testing.T) {
+	g := newGuessed()
+	const tries = 20_000
+	for i := range tries {
+		g.now = g.now.Add(10 * time.Minute / tries)
+		g.try("rest", fmt.Sprintf("[2001:db8:7:%x::1]:1", i%65536), "guess") //nolint:errcheck // counted
+	}
+	// 64 at once, five while the delay doubles, and two a minute.
+	if most := admission.FreeMistakesOfNetwork + 5 + 20 + 1; g.compared > most || g.compared < admission.FreeMistakesOfNetwork {
+		t.Errorf("%d of %d were compared, at most %d should be", g.compared, tries, most)
+	}
+	if err := g.try("rest", "[2001:db8:8::1]:1", "right"); err != nil {
+		t.Errorf("another network: %v", err)
+	}
+}

@@ -31,6 +31,9 @@ func (c *call) sendMessage(ctx context.Context, m *shep.Message) (shep.Payload, 
 	case err != nil:
 		return nil, err
 	}
+	if err := c.place.Reserve(answerTimes * int64(len(doc))); err != nil {
+		return nil, err
+	}
 	if r.CorrelationID == "" {
 		r.CorrelationID = shep.Chain(id)
 	}
