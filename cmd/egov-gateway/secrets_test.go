@@ -937,6 +937,9 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	if n := w.sample(t, "egov_gateway_config_overlapping"); n != 5 || !strings.Contains(w.logs.String(), "still good for a while") {
 		t.Errorf("%v are told of", n)
 	}
+	if strings.Contains(w.logs.String(), "were taken back") {
+		t.Errorf("what is still good is said to be taken back:\n%s", w.logs)
+	}
 	r := w.svc.reloader
 	r.mu.Lock()
 	r.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
@@ -947,6 +950,9 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	}
 	if w.sample(t, "egov_gateway_config_overlapping") != 0 {
 		t.Error("the metric does not tell of the end")
+	}
+	if !strings.Contains(w.logs.String(), "were taken back") {
+		t.Errorf("the log does not tell of the end:\n%s", w.logs)
 	}
 	// Who is taken out is out, whatever the overlap.
 	third := w.replace("portal.token", secret())

@@ -134,11 +134,12 @@ type Claims struct {
 }
 
 // SetPortals replaces the portals' keys. A session that was begun with a key that is no longer good
-// ends at once.
-func (c *Cabinet) SetPortals(keys Keys) {
+// ends at once; SetPortals returns how many did.
+func (c *Cabinet) SetPortals(keys Keys) (ended int) {
 	c.portals.Store(&keys)
-	c.sessions.endWhere(func(s *session) bool { return !keys.has(s.portal, s.key) })
+	ended = c.sessions.endWhere(func(s *session) bool { return !keys.has(s.portal, s.key) })
 	c.news.Look()
+	return ended
 }
 
 func (k Keys) has(portal string, key ed25519.PublicKey) bool {
