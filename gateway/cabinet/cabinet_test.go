@@ -371,6 +371,31 @@ func TestEveryAddressIsAPage(t *testing.T) {
 	}
 }
 
+// A full cabinet is a page to people and a problem to programs, and says when to come again.
+func TestWhoFindsTheCabinetFullIsToldSo(t *testing.T) {
+	p := newPlace(t)
+	tests := []struct {
+		name, path, language string
+		status               int
+		again, says          string
+	}{
+		{"a page, in Kazakh", "/cabinet/", "kk", 503, "5", "Кейінірек қайталаңыз"},
+		{"a page, in Russian", "/cabinet/requests/1", "ru", 503, "5", "Повторите позже"},
+		{"a program", "/cabinet/api/requests", "ru", http.StatusTeapot, "", "door.overload"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, tt.path, nil)
+			r.Header.Set("Accept-Language", tt.language)
+			p.cab.Refuse(w, r, gateway.Errorf(gateway.Overload, "full"))
+			page := strings.Contains(w.Body.String(), "<h1>")
+			if w.Code != tt.status || w.Header().Get("Retry-After") != tt.again || !strings.Contains(w.Body.String(), tt.says) || page != (tt.status == 503) {
+				t.Errorf("%d, again after %q: %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+			}
+		})
+	}
+}
+
 // Somebody types a number into the address: the page that refuses does not say it again.
 func TestARefusalDoesNotRepeatWhatWasTyped(t *testing.T) {
 	p := newPlace(t)

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -91,6 +92,8 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		if seconds, ok := admission.RetryAfter(err); ok {
 			w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		}
+	case gateway.Overload:
+		w.Header().Set("Retry-After", strconv.Itoa(busyFor))
 	case gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:
@@ -110,6 +113,19 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		text = c.c.Texts.Text(l, "cabinet.sign_in")
 	}
 	c.render(w, r, l, status, page{Refusal: text, SignedIn: c.running(r) != nil})
+}
+
+// busyFor is after how many seconds a full cabinet may be tried again.
+const busyFor = 5
+
+// Refuse answers a request that did not get into the cabinet, as for want of room: programs with a problem,
+// people with a page.
+func (c *Cabinet) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, "/cabinet/api/") {
+		c.c.Problem(w, r, err)
+		return
+	}
+	c.refuse(w, r, err)
 }
 
 // pageNone answers for all other addresses.

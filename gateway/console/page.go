@@ -223,6 +223,8 @@ func (c *Console) refuse(v visit, err error) {
 		if seconds, ok := admission.RetryAfter(err); ok {
 			v.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		}
+	case gateway.Overload:
+		v.w.Header().Set("Retry-After", strconv.Itoa(busyFor))
 	case gateway.OperatorForbidden, gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:
@@ -235,6 +237,14 @@ func (c *Console) refuse(v visit, err error) {
 		c.c.Log.Error("console", "reason", string(reason), "error", err)
 	}
 	c.render(v, status, page{Name: "refusal", Data: reason})
+}
+
+// busyFor is after how many seconds full pages may be tried again.
+const busyFor = 5
+
+// Refuse answers a request that did not get to the pages, as for want of room.
+func (c *Console) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	c.refuse(visit{w: w, r: r, lang: c.language.Of(w, r)}, err)
 }
 
 // pageNone answers for all other addresses; it says nothing that a stranger may not know.
