@@ -204,7 +204,7 @@ func (c *Config) keyPair(name, certificate, key string) (tls.Certificate, error)
 	}
 	pair, err := tls.X509KeyPair(crt, k)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s: %w", name, err)
+		return tls.Certificate{}, fmt.Errorf("%s.key: %s and the certificate %s make no pair: %w", name, key, certificate, err)
 	}
 	return pair, nil
 }

@@ -253,6 +253,7 @@ func (r *reloader) renew() (changed, waiting []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() { err = c.located(err) }()
 	if err := c.readAll(); err != nil {
 		return nil, nil, err
 	}
