@@ -262,7 +262,8 @@ func (d *Duration) UnmarshalYAML(n ast.Node) error {
 	}
 	v, err := time.ParseDuration(n.GetToken().Value)
 	if err != nil || v < 0 {
-		return &yaml.SyntaxError{Message: fmt.Sprintf("%q is no duration like 90s, 10m or 24h, of zero or more", n.GetToken().Value), Token: n.GetToken()}
+		return &yaml.SyntaxError{Message: fmt.Sprintf("%q is no duration like 90s, 10m or 24h, of zero or more", n.GetToken().Value),
+			Token: n.GetToken()}
 	}
 	*d = Duration(v)
 	return nil

@@ -34,7 +34,8 @@ func TestFaultsNameTheirLine(t *testing.T) {
 		name, pattern, instead string
 		says                   string // after the line
 	}{
-		{"a balancer without its mask", `(?m)^balancers: .*$`, "balancers: [10.0.0.5]", "10.0.0.5 is no network like 10.0.0.0/24; write a single address as 10.0.0.5/32"},
+		{"a balancer without its mask", `(?m)^balancers: .*$`, "balancers: [10.0.0.5]",
+			"10.0.0.5 is no network like 10.0.0.0/24; write a single address as 10.0.0.5/32"},
 		{"everybody is a balancer", `(?m)^balancers: .*$`, "balancers: [0.0.0.0/0]", "0.0.0.0/0 is no network"},
 		{"a portal that calls from everywhere", `(?m)^  addresses: .*$`, `  addresses: ["::/0"]`, "::/0 is no network"},
 		{"one network in the place of a list", `(?m)^balancers: .*$`, "balancers: 10.0.0.0/24", "a list of networks is expected"},
@@ -42,9 +43,12 @@ func TestFaultsNameTheirLine(t *testing.T) {
 		{"a duration below zero", `(?m)^  overlap: .*$`, "  overlap: -1h", `"-1h" is no duration like 90s, 10m or 24h, of zero or more`},
 		{"a level that is none", `(?m)^log: .*$`, "log: loud", `log: "loud" is not debug`},
 		{"a file that is away", `(?m)^key: .*$`, "key: away.pem", "key: open "},
-		{"a token that is too short", `(?m)^( *)token_file: portal.token$`, "${1}token_file: short", "portals[0].token_file: short holds fewer than 16 characters"},
-		{"a header that nobody sends", `(?m)^proxy_protocol: .*$`, "proxy_protocol: true", "proxy_protocol: balancers must name who sends its header"},
-		{"half a key pair", `(?m)^tls: .*$`, "tls: {certificate: pair.crt, key: pair.key}", "tls.key: pair.key and the certificate pair.crt make no pair"},
+		{"a token that is too short", `(?m)^( *)token_file: portal.token$`, "${1}token_file: short",
+			"portals[0].token_file: short holds fewer than 16 characters"},
+		{"a header that nobody sends", `(?m)^proxy_protocol: .*$`, "proxy_protocol: true",
+			"proxy_protocol: balancers must name who sends its header"},
+		{"half a key pair", `(?m)^tls: .*$`, "tls: {certificate: pair.crt, key: pair.key}",
+			"tls.key: pair.key and the certificate pair.crt make no pair"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

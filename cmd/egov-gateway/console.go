@@ -170,7 +170,8 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	mux := http.NewServeMux()
 	con.Register(mux)
 	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux, con.Refuse),
-		TLS: liveTLS(&b.parts.consoleTLS), Log: b.log, Trusted: b.c.Balancers, ProxyProtocol: k.ProxyProtocol, Connections: small(), Draining: con.Close})
+		TLS: liveTLS(&b.parts.consoleTLS), Log: b.log, Trusted: b.c.Balancers, ProxyProtocol: k.ProxyProtocol, Connections: small(),
+		Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one
