@@ -179,7 +179,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		{"fewer workers than none", "workers: 0", "workers: -1", nil, []string{"pipeline.workers"}},
 		{"a balancer that is no network", "balancers: []", "balancers: [10.0.0.1]", nil, []string{"10.0.0.1"}},
 		{"a PROXY header that nobody sends", "proxy_protocol: false", "proxy_protocol: true", nil, []string{"proxy_protocol", "balancers"}},
-		{"a balancer that is everybody", "balancers: []", "balancers: [0.0.0.0/0]", nil, []string{"balancers[0]", "0.0.0.0/0"}},
+		{"a balancer that is everybody", "balancers: []", "balancers: [0.0.0.0/0]", nil, []string{"balancers", "0.0.0.0/0", "10.0.0.5/32"}},
 		{"a shard that no passport has", "shards: []", "shards: [zhambil]", nil, []string{"shards[0]", "zhambil"}},
 		{"a journal in Redis without a shared place for documents", "journal:\n  redis: []", "journal:\n  redis: [redis://127.0.0.1:1]", nil, []string{"attachments", "share"}},
 		{"a provider that stands twice", "id: taraz", "id: petropavl", nil, []string{"providers[1].id", "petropavl", "twice"}},

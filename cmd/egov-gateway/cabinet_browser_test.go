@@ -39,10 +39,10 @@ func TestACitizenInABrowser(t *testing.T) {
 		t.Fatalf("axe-core finds %q", found)
 	}
 
-	// The cabinet without a session is the refusal of «процесс 2», with the way to the portal.
+	// The cabinet without a session says so, with the way to the portal.
 	b.open(l.base + "/cabinet/")
 	b.inEveryLanguage("cabinet without a session")
-	b.sees("Sign-in refused")
+	b.sees("You are not signed in")
 	b.press("a.button")
 	b.inEveryLanguage("portal sign-in")
 	b.shot("portal-sign-in")
@@ -132,5 +132,5 @@ func TestACitizenInABrowser(t *testing.T) {
 	b.shot("cabinet-print")
 
 	b.press("form[action='/cabinet/sign-out'] button")
-	b.sees("Sign-in refused")
+	b.sees("You are not signed in")
 }

@@ -12,12 +12,16 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"egov-gateway/gateway/intake"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
+	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/plainyaml"
 )
 
@@ -32,7 +36,7 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Balancers are networks like 10.0.0.0/24 whose word about a client's address counts (Forwarded,
 	// X-Forwarded-For); none means that every caller is the client.
-	Balancers []netip.Prefix `yaml:"balancers"`
+	Balancers Networks `yaml:"balancers"`
 	// ProxyProtocol says that the balancers pass connections to Listen on as they are, each with a header of
 	// the PROXY protocol (version 1 or 2) before it; then no other word of theirs counts.
 	ProxyProtocol bool `yaml:"proxy_protocol"`
@@ -154,7 +158,7 @@ type Portal struct {
 	Concurrent int `yaml:"concurrent"`
 	// Addresses are the networks it calls from: connections from there have a part that no stranger
 	// takes, and its own token is looked at whoever guesses from there. They prove nothing.
-	Addresses []netip.Prefix `yaml:"addresses"`
+	Addresses Networks `yaml:"addresses"`
 }
 
 // Provider is the way to a provider named in a passport.
@@ -268,18 +272,43 @@ type Audit struct {
 // Duration is written like 10s.
 type Duration time.Duration
 
-// UnmarshalYAML reads what time.ParseDuration reads.
-func (d *Duration) UnmarshalYAML(b []byte) error {
-	var s string
-	if err := plainyaml.Unmarshal(b, &s); err != nil {
-		return err
+// UnmarshalYAML reads what time.ParseDuration reads. The error has the line.
+func (d *Duration) UnmarshalYAML(n ast.Node) error {
+	if n.Type() == ast.NullType {
+		return nil
 	}
-	v, err := time.ParseDuration(s)
-	if err == nil && v < 0 {
-		err = errors.New("a duration above zero is expected")
+	v, err := time.ParseDuration(n.GetToken().Value)
+	if err != nil || v < 0 {
+		return &yaml.SyntaxError{Message: fmt.Sprintf("%q is no duration like 90s, 10m or 24h, of zero or more", n.GetToken().Value),
+			Token: n.GetToken()}
 	}
 	*d = Duration(v)
-	return err
+	return nil
+}
+
+// Networks are addresses that belong together, each written like 10.0.0.0/24.
+type Networks []netip.Prefix
+
+// UnmarshalYAML reads a list. The error has the line; a network of all addresses would be everybody.
+func (all *Networks) UnmarshalYAML(n ast.Node) error {
+	*all = nil
+	if n.Type() == ast.NullType {
+		return nil
+	}
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return &yaml.SyntaxError{Message: "a list of networks is expected, like [10.0.0.0/24]", Token: n.GetToken()}
+	}
+	for _, v := range list.Values {
+		written := v.GetToken().Value
+		p, err := netip.ParsePrefix(written)
+		if err != nil || p.Bits() == 0 {
+			return &yaml.SyntaxError{Message: fmt.Sprintf("%s is no network like 10.0.0.0/24; write a single address as 10.0.0.5/32", written),
+				Token: v.GetToken()}
+		}
+		*all = append(*all, p)
+	}
+	return nil
 }
 
 // LoadConfig reads a configuration file. Unknown fields are refused with their line.
@@ -289,10 +318,51 @@ func LoadConfig(file string) (*Config, error) {
 		return nil, err
 	}
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", file, err)
+		return nil, fmt.Errorf("configuration %s: %w", file, c.located(err))
 	}
 	return c, nil
 }
+
+// located puts before each line of an error that begins with a setting where the setting stands.
+func (c *Config) located(err error) error {
+	if err == nil {
+		return nil
+	}
+	x := &examination{c: c}
+	if source, err := os.ReadFile(c.file); err == nil {
+		x.tree, _ = plainyaml.Parse(source) // it was parsed before
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		if m := faultOfSetting.FindStringSubmatch(l); m != nil && isSetting(m[1]) {
+			lines[i] = fmt.Sprintf("%s:%d: %s", filepath.Base(c.file), x.line(m[1]), l)
+		}
+	}
+	return &locatedError{strings.Join(lines, "\n"), err}
+}
+
+// faultOfSetting finds the setting that a fault begins with.
+var faultOfSetting = regexp.MustCompile(`^(([a-z_]+)(?:\[\d+\]|\.[a-z0-9_]+)*)(?:: | is missing)`)
+
+// isSetting reports whether a name like portals[0].token_file begins with a field of the configuration.
+func isSetting(name string) bool {
+	first, _, _ := strings.Cut(strings.ReplaceAll(name, "[", "."), ".")
+	for f := range reflect.TypeFor[Config]().Fields() {
+		if f.IsExported() && f.Tag.Get("yaml") == first {
+			return true
+		}
+	}
+	return false
+}
+
+// A locatedError is another one, with lines.
+type locatedError struct {
+	text string
+	err  error
+}
+
+func (e *locatedError) Error() string { return e.text }
+func (e *locatedError) Unwrap() error { return e.err }
 
 // parseConfig reads a configuration file whose settings may make no sense together.
 func parseConfig(file string) (*Config, error) {

@@ -169,8 +169,9 @@ func (b *builder) serveConsole(con *console.Console) (*httpserver.Server, error)
 	}
 	mux := http.NewServeMux()
 	con.Register(mux)
-	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux), TLS: liveTLS(&b.parts.consoleTLS),
-		Log: b.log, Trusted: b.c.Balancers, ProxyProtocol: k.ProxyProtocol, Connections: small(), Draining: con.Close})
+	return httpserver.Start(httpserver.Config{Address: k.Listen, Handler: b.guard(pages("console", consolePlaces), mux, con.Refuse),
+		TLS: liveTLS(&b.parts.consoleTLS), Log: b.log, Trusted: b.c.Balancers, ProxyProtocol: k.ProxyProtocol, Connections: small(),
+		Draining: con.Close})
 }
 
 // redriveOf is an operator's order. The version makes it once-only: the same order twice for one
@@ -204,7 +205,7 @@ func (c *Config) keyPair(name, certificate, key string) (tls.Certificate, error)
 	}
 	pair, err := tls.X509KeyPair(crt, k)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s: %w", name, err)
+		return tls.Certificate{}, fmt.Errorf("%s.key: %s and the certificate %s make no pair: %w", name, key, certificate, err)
 	}
 	return pair, nil
 }

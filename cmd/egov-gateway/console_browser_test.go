@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/intake"
@@ -94,6 +96,15 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.inEveryLanguage("regions")
 	b.sees("Zhambyl", "North Kazakhstan", "Waiting for an operator")
 	b.shot("console-regions")
+	b.do(chromedp.EmulateViewport(320, 800)) // a telephone, or a page at 400 %: WCAG 1.4.10
+	for _, lang := range []string{"kk", "ru", "en"} {
+		b.open(l.console + "?lang=" + lang)
+		if got := b.js("document.documentElement.scrollWidth"); got != "320" {
+			t.Errorf("the first page in %s is %s pixels wide on a screen of 320", lang, got)
+		}
+	}
+	b.shot("console-regions-narrow")
+	b.do(chromedp.EmulateViewport(1360, 900))
 	b.top("readme-regions", 960)
 
 	for _, page := range []string{"requests?shard=zhambyl&state=delivered", "parked?shard=zhambyl", "deadlines?shard=zhambyl", "systems", "revocation", "certificates", "refusals"} {

@@ -52,10 +52,10 @@ func (c *Config) connections() httpserver.Connections {
 }
 
 // guard puts a room before pages, and the room into the metrics.
-func (b *builder) guard(c admission.DoorConfig, pages http.Handler) http.Handler {
+func (b *builder) guard(c admission.DoorConfig, pages http.Handler, refused func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	door := b.house.NewDoor(c)
 	b.m.doors.addDoor(door.Report)
-	return door.Guard(pages, b.problem)
+	return door.Guard(pages, refused)
 }
 
 // doorsCollector tells how full doors and servers are.

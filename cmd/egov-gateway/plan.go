@@ -141,20 +141,21 @@ func (p *livePlan) withWalker(w *walker) (*livePlan, error) {
 	return &out, nil
 }
 
-// take makes everything that runs go by the plan. An error changes nothing.
-func (all *parts) take(p *livePlan) error {
-	p, err := p.withWalker(all.walk)
+// take makes everything that runs go by the plan, and counts the sessions of citizens that ended with it.
+// An error changes nothing.
+func (all *parts) take(p *livePlan) (ended int, err error) {
+	p, err = p.withWalker(all.walk)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	providers, err := dispatch.NewDirectory(p.providers)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if all.participants != nil {
 		participants, err := channel.NewDirectory(p.participants)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		all.participants.Replace(participants)
 		all.mail.ShareRoom()
@@ -165,7 +166,7 @@ func (all *parts) take(p *livePlan) error {
 	all.notices.SetAddresses(p.addresses)
 	all.desk.SetPortals(p.portals)
 	if all.cabinet != nil {
-		all.cabinet.SetPortals(p.keys)
+		ended = all.cabinet.SetPortals(p.keys)
 	}
 	if p.doors != nil && all.doorsTLS.Load() != nil {
 		all.doorsTLS.Store(p.doors)
@@ -173,7 +174,7 @@ func (all *parts) take(p *livePlan) error {
 	if p.console != nil && all.consoleTLS.Load() != nil {
 		all.consoleTLS.Store(p.console)
 	}
-	return nil
+	return ended, nil
 }
 
 // liveTLS is that of a listener whose certificate and client CA change while it runs; nil for none.

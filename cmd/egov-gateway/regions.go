@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -22,7 +21,7 @@ type Region struct {
 	SenderID     string   `yaml:"sender_id"`
 	Certificates []string `yaml:"certificates" file:"public"` // pinned
 	// Addresses are the networks it calls from, as those of a participant.
-	Addresses []netip.Prefix `yaml:"addresses"`
+	Addresses Networks `yaml:"addresses"`
 	// Services are ids of SHEP's register with the service codes of the passports.
 	Services map[string]string `yaml:"services"`
 	// Fetch is how often its messages are asked for; 0 means that it pushes them.

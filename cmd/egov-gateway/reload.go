@@ -44,10 +44,11 @@ type reloader struct {
 	hash       atomic.Uint64
 	failed     atomic.Bool
 	waiting    atomic.Pointer[[]string] // settings that wait for a restart
+	latest     *Config                  // taken last; guarded by mu
 }
 
 func newReloader(b *builder, current *livePlan) *reloader {
-	r := &reloader{b: b, current: current, now: time.Now}
+	r := &reloader{b: b, current: current, now: time.Now, latest: b.c}
 	r.waiting.Store(new([]string))
 	r.generation.Store(1)
 	r.hash.Store(b.c.hash())
@@ -92,14 +93,17 @@ func (c waitingCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// probe is never a reason not to be ready; it says what waits.
+// probe is never a reason not to be ready; it says what waits, and that the next start would fail.
 func (r *reloader) probe() httpserver.Probe {
 	return httpserver.Probe{Name: "configuration", Note: func() string {
-		waiting := *r.waiting.Load()
-		if len(waiting) == 0 {
-			return "ok"
+		var notes []string
+		if r.failed.Load() {
+			notes = append(notes, "the file was refused at the last reload, and the one before is in use: see the log, or egov-gateway config check")
 		}
-		return "waits for a restart: " + strings.Join(waiting, ", ")
+		if waiting := *r.waiting.Load(); len(waiting) > 0 {
+			notes = append(notes, "waits for a restart: "+strings.Join(waiting, ", "))
+		}
+		return or(strings.Join(notes, "; "), "ok")
 	}}
 }
 
@@ -215,52 +219,79 @@ func (c *Config) asRunning(next *Config) *Config {
 	return &out
 }
 
+// changed names the settings of next that differ from those of c, and the settings whose files hold
+// something else than before or are new.
+func (c *Config) changed(next *Config) []string {
+	names := []string{}
+	old, now := reflect.ValueOf(*c), reflect.ValueOf(*next)
+	for i := range old.NumField() {
+		field := old.Type().Field(i)
+		if field.IsExported() && !reflect.DeepEqual(old.Field(i).Interface(), now.Field(i).Interface()) {
+			names = append(names, field.Tag.Get("yaml"))
+		}
+	}
+	for _, f := range next.namedFiles() {
+		if was := c.seen.of(f.file); was != next.seen.of(f.file) && !slices.Contains(names, f.setting) {
+			names = append(names, f.setting)
+		}
+	}
+	return names
+}
+
 // reload reads the configuration file again. It returns the settings that wait for a restart.
 func (r *reloader) reload() (waiting []string, err error) {
+	_, waiting, err = r.renew()
+	return waiting, err
+}
+
+// renew reloads, and says what differs from before too.
+func (r *reloader) renew() (changed, waiting []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer func() { r.failed.Store(err != nil) }()
 	c, err := LoadConfig(r.b.c.file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	defer func() { err = c.located(err) }()
 	if err := c.readAll(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := c.indexSecret(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.strict = r.b.c.strict
 	dangers := c.examine(r.b.now())
 	if err := refusals(dangers, c.strict); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	next := &builder{c: r.b.c.asRunning(c), now: r.b.now, log: r.b.log, m: r.b.m, watch: r.b.watch, forms: r.b.forms, texts: r.b.texts,
 		key: r.b.key, store: r.b.store,
 		before: r.b.made, made: map[string]party{}}
 	known, err := issuers(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	store, anchors, err := trustStore(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := next.noteCertificates(c); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := next.plan()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	gone, renewed := replaced(r.current, p)
 	late := formers(r.formers, renewed, p, r.now(), time.Duration(c.Credentials.Overlap))
 	// From here on nothing can fail but the first, and the second if the first did not.
 	if err := r.b.checker.SetIssuers(known); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.b.parts.take(p.with(late)); err != nil {
-		return nil, err
+	ended, err := r.b.parts.take(p.with(late))
+	if err != nil {
+		return nil, nil, err
 	}
 	r.b.checker.FetchSoon() // whoever reloads wants what is newest
 	r.b.key.Replace(p.key)
@@ -280,20 +311,25 @@ func (r *reloader) reload() (waiting []string, err error) {
 		r.b.c.level.Set(levelOf(c.Log))
 	}
 	r.current, r.formers = p, late
-	r.end(p, gone)
+	r.end(p, gone, ended)
 	r.overlap(late)
 	waiting = r.b.c.waitFor(c)
 	r.waiting.Store(&waiting)
 	r.hash.Store(c.hash())
 	r.generation.Add(1)
-	return waiting, nil
+	changed, r.latest = r.latest.changed(c), c
+	return changed, waiting, nil
 }
 
-// end cuts off who came in by what is no longer good: sessions, open pages, connections.
-func (r *reloader) end(p *livePlan, gone []credential) {
-	parts, sessions, connections := r.b.parts, 0, 0
+// end cuts off who came in by what is no longer good: sessions, open pages, connections. Citizens' sessions
+// have ended before, by the keys of the portals.
+func (r *reloader) end(p *livePlan, gone []credential, sessions int) {
+	parts, connections := r.b.parts, 0
+	gone = slices.DeleteFunc(slices.Clone(gone), func(g credential) bool {
+		return slices.ContainsFunc(r.formers, func(f former) bool { return f.same(g) })
+	})
 	if parts.console != nil {
-		sessions = parts.console.SetOperators(p.operators, p.oidc)
+		sessions += parts.console.SetOperators(p.operators, p.oidc)
 	}
 	ends := func(server *httpserver.Server, kind string, conf *tls.Config) int {
 		if server == nil {
@@ -302,7 +338,7 @@ func (r *reloader) end(p *livePlan, gone []credential) {
 		return server.EndConnections(func(chain []*x509.Certificate) bool {
 			sum := sha256.Sum256(chain[0].Raw)
 			return slices.ContainsFunc(gone, func(g credential) bool {
-				return g.kind == kind && g.sum == sum && !slices.ContainsFunc(r.formers, func(f former) bool { return f.same(g) })
+				return g.kind == kind && g.sum == sum
 			}) || conf == nil || issuedBy(conf.ClientCAs, chain) != nil
 		})
 	}
@@ -356,12 +392,13 @@ func (r *reloader) endOverlap() {
 		}
 		return ended
 	})
-	if err := r.b.parts.take(r.current.with(late)); err != nil {
+	ended, err := r.b.parts.take(r.current.with(late))
+	if err != nil {
 		r.b.log.Error("replaced credentials could not be taken back: restart the gateway", "error", err)
 		return
 	}
 	r.formers = late
-	r.end(r.current, over)
+	r.end(r.current, over, ended)
 	r.overlap(late)
 }
 
@@ -397,15 +434,15 @@ func (r *reloader) onHangup(ctx context.Context) {
 
 // take reloads and says what came of it.
 func (r *reloader) take() {
-	waiting, err := r.reload()
+	changed, waiting, err := r.renew()
 	switch {
 	case err != nil:
 		r.b.log.Error("the configuration was not reloaded; everything stays as it was", "error", err)
 		r.b.checker.FetchSoon() // lists are no part of the configuration
 	case len(waiting) > 0:
 		r.b.log.Warn("trust, revocation and credentials were reloaded; the rest waits for a restart", "generation", r.generation.Load(),
-			"settings", strings.Join(waiting, ", "))
+			"changed", changed, "settings", strings.Join(waiting, ", "))
 	default:
-		r.b.log.Info("trust, revocation and credentials were reloaded", "generation", r.generation.Load())
+		r.b.log.Info("trust, revocation and credentials were reloaded", "generation", r.generation.Load(), "changed", changed)
 	}
 }

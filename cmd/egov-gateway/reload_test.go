@@ -116,11 +116,75 @@ func TestAReloadDropsNothing(t *testing.T) {
 	if l.sample(t, "egov_gateway_config_restart_needed") != 1 || l.sample(t, "egov_gateway_config_hash") == before {
 		t.Error("the metrics do not tell of the change")
 	}
+	whole, err := os.ReadFile(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(l.config, []byte("listen: ["), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l.svc.reloader.take()
 	if l.sample(t, "egov_gateway_config_reload_ok") != 0 || !strings.Contains(logs.String(), "was not reloaded") {
 		t.Error("a broken file is not told of")
+	}
+	if _, _, body := get(t, l.admin+"/readyz"); !strings.Contains(string(body), "the file was refused at the last reload") {
+		t.Errorf("/readyz does not tell of a broken file: %s", body)
+	}
+	if err := os.WriteFile(l.config, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.svc.reloader.take()
+	if _, _, body := get(t, l.admin+"/readyz"); strings.Contains(string(body), "refused") {
+		t.Errorf("/readyz still tells of a file that was mended: %s", body)
+	}
+}
+
+// Whoever replaced a file sees in the log that it was this one which was taken over: of a secret by which
+// the gateway itself is known nothing else tells.
+func TestAReloadNamesWhatChanged(t *testing.T) {
+	l, logs := newTestLab(t, monday, nil)
+	write := func(name, content string) func() {
+		return func() {
+			if err := os.WriteFile(filepath.Join(l.dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c, err := LoadConfig(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := append(l.pki.Must("system-state").KeyPEM, l.pki.Must("system-state").CertificatePEM...)
+	settings := func(change func(*Config)) func() {
+		return func() {
+			if err := l.reconfigure(change); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tests := []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"nothing", func() {}, `"changed":[]`},
+		{"a file that two settings name", write(c.Providers[0].TokenFile, secret()),
+			`"changed":["providers[0].token_file","providers[0].callback_token_file"]`},
+		{"the gateway's own key", write(c.Key, string(key)), `"changed":["key"]`},
+		{"a setting", settings(func(c *Config) { c.Limits.DiskFree = 7 }), `"changed":["limits"]`},
+		{"a file that is named for the first time", func() {
+			write("next.token", secret())()
+			settings(func(c *Config) { c.Portals[0].TokenFile = "next.token" })()
+		}, `"changed":["portals","portals[0].token_file"]`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(logs.String())
+			tt.change()
+			l.svc.reloader.take()
+			if said := logs.String()[before:]; !strings.Contains(said, tt.want) {
+				t.Errorf("the log does not say %s:\n%s", tt.want, said)
+			}
+		})
 	}
 }

@@ -23,10 +23,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/enrich"
 	"egov-gateway/gateway/flow"
 	"egov-gateway/gateway/shep"
@@ -126,7 +128,11 @@ type changing struct {
 	others  *bystander
 	address string // of the bystander
 	client  *http.Client
+	ahead   atomic.Int64 // nanoseconds by which the clock of guesses is moved
 }
+
+// forget lets the mistakes at the doors be forgotten: those of one row are not guesses of the next.
+func (w *changing) forget() { w.ahead.Add(int64(admission.MistakesLife + time.Minute)) }
 
 // sources are the registers with a record that each holds.
 var sources = map[string]gateway.RecordKind{"gbdfl": gateway.RecordIdentity, "gbdrn": gateway.RecordProperty,
@@ -141,6 +147,7 @@ func newChanging(t *testing.T, change ...func(*changing, *Config)) *changing {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
+	w.guessNow = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 	w.others = &bystander{t: t, l: w.lab, bodies: map[string]string{}, signer: "system-state"}
 	server := httptest.NewServer(w.others)
 	t.Cleanup(server.Close)
@@ -770,6 +777,7 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 			seen[setting] = true
 			t.Run(setting, func(t *testing.T) {
 				w.t = t
+				w.forget()
 				row(w)
 			})
 		}
@@ -937,6 +945,9 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	if n := w.sample(t, "egov_gateway_config_overlapping"); n != 5 || !strings.Contains(w.logs.String(), "still good for a while") {
 		t.Errorf("%v are told of", n)
 	}
+	if strings.Contains(w.logs.String(), "were taken back") {
+		t.Errorf("what is still good is said to be taken back:\n%s", w.logs)
+	}
 	r := w.svc.reloader
 	r.mu.Lock()
 	r.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
@@ -947,6 +958,9 @@ func TestReplacedCredentialsOverlapForAWhile(t *testing.T) {
 	}
 	if w.sample(t, "egov_gateway_config_overlapping") != 0 {
 		t.Error("the metric does not tell of the end")
+	}
+	if !strings.Contains(w.logs.String(), "were taken back") {
+		t.Errorf("the log does not tell of the end:\n%s", w.logs)
 	}
 	// Who is taken out is out, whatever the overlap.
 	third := w.replace("portal.token", secret())

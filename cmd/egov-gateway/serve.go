@@ -101,7 +101,7 @@ func (k *configCheckCmd) Run(out streams) error {
 	}
 	found := c.examine(time.Now())
 	if err := errors.Join(c.check(), refusals(found, k.Strict)); err != nil { // all of it at once
-		return fmt.Errorf("configuration %s: %w", k.File, err)
+		return fmt.Errorf("configuration %s is refused:\n%w", k.File, c.located(err))
 	}
 	b := &builder{c: c, now: time.Now, log: slog.New(slog.DiscardHandler), m: newMetrics(time.Now),
 		made: map[string]party{}, parts: new(parts)}
@@ -112,7 +112,7 @@ func (k *configCheckCmd) Run(out streams) error {
 		func() error { _, err := c.keyring(); return err },
 	} {
 		if err := step(); err != nil {
-			return fmt.Errorf("configuration %s: %w", k.File, err)
+			return fmt.Errorf("configuration %s is refused:\n%w", k.File, c.located(err))
 		}
 	}
 	for _, d := range found {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"egov-gateway/gateway"
@@ -44,8 +43,8 @@ type Participant struct {
 	// Addresses are the networks it calls from, ClientCertificate is its TLS client certificate: by one
 	// of them it is known before its message is read, and has room that no stranger takes. Neither
 	// proves who sent a message.
-	Addresses         []netip.Prefix `yaml:"addresses"`
-	ClientCertificate string         `yaml:"client_certificate" file:"public"`
+	Addresses         Networks `yaml:"addresses"`
+	ClientCertificate string   `yaml:"client_certificate" file:"public"`
 	// Services are ids of SHEP's register with the service code of the passports.
 	Services map[string]string `yaml:"services"`
 	Rate     float64           `yaml:"rate"` // messages a second; 0 means 50

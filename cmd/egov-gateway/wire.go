@@ -241,7 +241,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 		}
 		inner := http.NewServeMux()
 		cab.Register(inner)
-		mux.Handle("/cabinet/", b.guard(pages("cabinet", cabinetPlaces), inner))
+		mux.Handle("/cabinet/", b.guard(pages("cabinet", cabinetPlaces), inner, cab.Refuse))
 		streams, b.parts.cabinet = cab.Close, cab
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -124,6 +124,13 @@ func (c *Cabinet) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /cabinet/style.css", browser.Asset(style, browser.Style))
 	mux.HandleFunc("GET /cabinet/live.js", browser.Asset(browser.Script, browser.Code))
 	mux.HandleFunc("POST /cabinet/session", c.signIn)
+	// Who loads the page anew that a form led to asks for the form's address.
+	mux.Handle("GET /cabinet/session", http.RedirectHandler("/cabinet/", http.StatusSeeOther))
+	mux.Handle("GET /cabinet/sign-out", http.RedirectHandler("/cabinet/", http.StatusSeeOther))
+	mux.HandleFunc("/cabinet/", c.pageNone)
+	mux.HandleFunc("/cabinet/api/", func(w http.ResponseWriter, r *http.Request) {
+		c.c.Problem(w, r, gateway.Errorf(gateway.NotFound, "nothing is served at this address with this method"))
+	})
 	mux.HandleFunc("POST /cabinet/sign-out", c.signOut)
 }
 
@@ -134,11 +141,12 @@ type Claims struct {
 }
 
 // SetPortals replaces the portals' keys. A session that was begun with a key that is no longer good
-// ends at once.
-func (c *Cabinet) SetPortals(keys Keys) {
+// ends at once; SetPortals returns how many did.
+func (c *Cabinet) SetPortals(keys Keys) (ended int) {
 	c.portals.Store(&keys)
-	c.sessions.endWhere(func(s *session) bool { return !keys.has(s.portal, s.key) })
+	ended = c.sessions.endWhere(func(s *session) bool { return !keys.has(s.portal, s.key) })
 	c.news.Look()
+	return ended
 }
 
 func (k Keys) has(portal string, key ed25519.PublicKey) bool {
@@ -162,8 +170,13 @@ func (c *Cabinet) citizen(r *http.Request) (journal.CitizenKey, error) {
 	return s.who, nil
 }
 
-// errSignIn is the refusal of who has neither token nor session.
-var errSignIn = gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+// Refusals of citizens; programs see no difference.
+var (
+	// errSignIn is that of who has neither token nor session, or none any more.
+	errSignIn = gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+	// errToken is that of who shows a token that proves nothing.
+	errToken = gateway.Errorf(gateway.CitizenUnauthenticated, "sign in at the portal")
+)
 
 // A proof is what a portal's token says.
 type proof struct {
@@ -178,7 +191,7 @@ type proof struct {
 // ended, or says what it must not, does not: portals show such by mistake.
 func (c *Cabinet) check(r *http.Request, raw string) (proof, error) {
 	if token.Check(raw) != nil {
-		return proof{}, errSignIn
+		return proof{}, errToken
 	}
 	var claims Claims
 	parsed, err := c.parser.ParseWithClaims(raw, &claims, func(t *jwt.Token) (any, error) {
@@ -197,14 +210,14 @@ func (c *Cabinet) check(r *http.Request, raw string) (proof, error) {
 		return set, nil
 	})
 	if err != nil && !errors.Is(err, jwt.ErrTokenInvalidClaims) {
-		return proof{}, c.c.Guesses.Refuse("cabinet", r.RemoteAddr, errSignIn)
+		return proof{}, c.c.Guesses.Refuse("cabinet", r.RemoteAddr, errToken)
 	}
 	if err != nil || claims.IssuedAt == nil || claims.ExpiresAt.After(claims.IssuedAt.Add(MaxTokenLife)) {
-		return proof{}, errSignIn
+		return proof{}, errToken
 	}
 	iin, err := gateway.ParseIIN(claims.IIN)
 	if err != nil {
-		return proof{}, errSignIn
+		return proof{}, errToken
 	}
 	p := proof{who: journal.KeyOf(c.c.Secret, iin), portal: claims.Issuer, until: claims.ExpiresAt.Time}
 	// What is signed, not the letters of the token: the same signature can be written in several ways.
@@ -215,7 +228,7 @@ func (c *Cabinet) check(r *http.Request, raw string) (proof, error) {
 		}
 	}
 	if p.key == nil { // it was taken back in this very moment
-		return proof{}, errSignIn
+		return proof{}, errToken
 	}
 	p.once = sha256.Sum256([]byte(claims.Issuer + "\x00" + cmp.Or(claims.ID, signed)))
 	return p, nil

@@ -319,6 +319,83 @@ func TestTheOpenPageHearsOfNews(t *testing.T) {
 	}
 }
 
+// A citizen reads what happened, in words and on a page, wherever a link or a key press led.
+func TestEveryAddressIsAPage(t *testing.T) {
+	p := newPlace(t)
+	in, out := p.as(citizen), &http.Client{}
+	wrong := func(req *http.Request) {
+		req.Method, req.Body = http.MethodPost, io.NopCloser(strings.NewReader("token=a.b.c"))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	tests := []struct {
+		name, path, language string
+		who                  *http.Client
+		change               func(*http.Request)
+		status               int
+		says, hides          string
+	}{
+		{"nobody has signed in", "/cabinet/", "en", out, nil, 401, "You are not signed in", "refused"},
+		{"nobody has signed in, in Russian", "/cabinet/", "ru", out, nil, 401, "сеанс завершён", "нарушения"},
+		{"nobody has signed in, in Kazakh", "/cabinet/", "kk", out, nil, 401, "сеанс аяқталды", "қате"},
+		{"the portal's token is wrong", "/cabinet/session", "ru", out, wrong, 401, "имеются нарушения", "сеанс завершён"},
+		{"no such page", "/cabinet/nothing", "en", out, nil, 404, "There is no such page", "404 page"},
+		{"no such page, in Russian, signed in", "/cabinet/nothing/at/all", "ru", in, nil, 404, `href="/cabinet/">Вернуться`, "404 page"},
+		{"no such page, in Kazakh", "/cabinet/nothing", "kk", out, nil, 404, "Мұндай бет жоқ", "404 page"},
+		{"the address of the form, loaded anew", "/cabinet/session", "ru", out, nil, 401, "сеанс завершён", "Method Not Allowed"},
+		{"the address of the sign-out, loaded anew", "/cabinet/sign-out", "en", in, nil, 200, "My requests", "Method Not Allowed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodGet, p.server.URL+tt.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept-Language", tt.language)
+			if tt.change != nil {
+				tt.change(req)
+			}
+			resp, err := tt.who.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			page, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != tt.status || !strings.Contains(string(page), "<h1>") || !strings.Contains(string(page), tt.says) ||
+				strings.Contains(string(page), tt.hides) {
+				t.Errorf("%d %s", resp.StatusCode, page)
+			}
+		})
+	}
+}
+
+// A full cabinet is a page to people and a problem to programs, and says when to come again.
+func TestWhoFindsTheCabinetFullIsToldSo(t *testing.T) {
+	p := newPlace(t)
+	tests := []struct {
+		name, path, language string
+		status               int
+		again, says          string
+	}{
+		{"a page, in Kazakh", "/cabinet/", "kk", 503, "5", "Кейінірек қайталаңыз"},
+		{"a page, in Russian", "/cabinet/requests/1", "ru", 503, "5", "Повторите позже"},
+		{"a program", "/cabinet/api/requests", "ru", http.StatusTeapot, "", "door.overload"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, tt.path, nil)
+			r.Header.Set("Accept-Language", tt.language)
+			p.cab.Refuse(w, r, gateway.Errorf(gateway.Overload, "full"))
+			page := strings.Contains(w.Body.String(), "<h1>")
+			if w.Code != tt.status || w.Header().Get("Retry-After") != tt.again || !strings.Contains(w.Body.String(), tt.says) || page != (tt.status == 503) {
+				t.Errorf("%d, again after %q: %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+			}
+		})
+	}
+}
+
 // Somebody types a number into the address: the page that refuses does not say it again.
 func TestARefusalDoesNotRepeatWhatWasTyped(t *testing.T) {
 	p := newPlace(t)

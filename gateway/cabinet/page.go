@@ -3,10 +3,12 @@ package cabinet
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"egov-gateway/gateway"
@@ -77,7 +79,8 @@ func (c *Cabinet) render(w http.ResponseWriter, r *http.Request, l gateway.Langu
 	w.Write(b.Bytes()) //nolint:errcheck // the client may be gone
 }
 
-// refuse shows the refusal of «процесс 2», or what else is wrong, as a page.
+// refuse shows the refusal of «процесс 2», or what else is wrong, as a page. Who has not signed in, or no more, is
+// told so: «процесс 2» says that something is wrong with the citizen's data.
 func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	reason := gateway.ReasonOf(err)
 	status := http.StatusServiceUnavailable
@@ -89,6 +92,8 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		if seconds, ok := admission.RetryAfter(err); ok {
 			w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		}
+	case gateway.Overload:
+		w.Header().Set("Retry-After", strconv.Itoa(busyFor))
 	case gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:
@@ -103,7 +108,30 @@ func (c *Cabinet) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		c.c.Log.Error("cabinet", "reason", string(reason), "error", err)
 	}
 	l := c.language.Of(w, r)
-	c.render(w, r, l, status, page{Refusal: c.c.Texts.Reason(l, reason), SignedIn: c.running(r) != nil})
+	text := c.c.Texts.Reason(l, reason)
+	if errors.Is(err, errSignIn) { // nobody has looked at any data of a citizen
+		text = c.c.Texts.Text(l, "cabinet.sign_in")
+	}
+	c.render(w, r, l, status, page{Refusal: text, SignedIn: c.running(r) != nil})
+}
+
+// busyFor is after how many seconds a full cabinet may be tried again.
+const busyFor = 5
+
+// Refuse answers a request that did not get into the cabinet, as for want of room: programs with a problem,
+// people with a page.
+func (c *Cabinet) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, "/cabinet/api/") {
+		c.c.Problem(w, r, err)
+		return
+	}
+	c.refuse(w, r, err)
+}
+
+// pageNone answers for all other addresses.
+func (c *Cabinet) pageNone(w http.ResponseWriter, r *http.Request) {
+	l := c.language.Of(w, r)
+	c.render(w, r, l, http.StatusNotFound, page{Refusal: c.c.Texts.Text(l, "cabinet.no_page"), SignedIn: c.running(r) != nil})
 }
 
 func (c *Cabinet) pageList(w http.ResponseWriter, r *http.Request) {

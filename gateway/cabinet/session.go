@@ -117,14 +117,16 @@ func (s *sessions) end(cookie string) {
 	delete(s.all, sha256.Sum256([]byte(cookie)))
 }
 
-func (s *sessions) endWhere(gone func(*session) bool) {
+func (s *sessions) endWhere(gone func(*session) bool) (ended int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, one := range s.all {
 		if gone(one) {
 			delete(s.all, k)
+			ended++
 		}
 	}
+	return ended
 }
 
 // cookie is where a browser keeps its session. Over https no other site of the domain can set it

@@ -253,13 +253,17 @@ func TestASessionEndsWithThePortalsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.cab.SetPortals(cabinet.Keys{"egov.kz": {next, was}})
+	if ended := d.cab.SetPortals(cabinet.Keys{"egov.kz": {next, was}}); ended != 0 {
+		t.Errorf("%d sessions ended while both keys are good", ended)
+	}
 	if got := d.page(old); got != http.StatusOK {
 		t.Errorf("while both keys are good: %d", got)
 	}
 	d.key = key
 	_, now := d.enter(d.token("2"))
-	d.cab.SetPortals(cabinet.Keys{"egov.kz": {next}})
+	if ended := d.cab.SetPortals(cabinet.Keys{"egov.kz": {next}}); ended != 1 {
+		t.Errorf("%d sessions are said to end with the key, not the one of it", ended)
+	}
 	if was, is := d.page(old), d.page(now); was != http.StatusUnauthorized || is != http.StatusOK {
 		t.Errorf("after the old key was taken back: %d by the old one, %d by the new one", was, is)
 	}

@@ -209,6 +209,12 @@ func (c *Console) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /console/oidc", c.startOIDC)
 	mux.HandleFunc("GET /console/oidc/callback", c.endOIDC)
 	mux.HandleFunc("POST /console/sign-out", c.signOut)
+	// Who loads the page anew that a form led to asks for the form's address.
+	for address, page := range map[string]string{"session": "sign-in", "sign-out": "sign-in", "redrive": "parked",
+		"redrive/preview": "parked"} {
+		mux.Handle("GET /console/"+address, http.RedirectHandler("/console/"+page, http.StatusSeeOther))
+	}
+	mux.HandleFunc("/console/", c.pageNone)
 	mux.HandleFunc("GET /console/console.css", browser.Asset(style, browser.Style))
 	mux.HandleFunc("GET /console/live.js", browser.Asset(browser.Script, browser.Code))
 }

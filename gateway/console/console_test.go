@@ -245,6 +245,12 @@ func TestRolesReachOnlyTheirRegions(t *testing.T) {
 		{"who only looks sees no button", "zhambyl-view", "/console/parked?shard=zhambyl", http.StatusOK, "provider.rejected", "type=\"checkbox\""},
 		{"who acts sees one", "all", "/console/parked?shard=zhambyl", http.StatusOK, "type=\"checkbox\"", ""},
 		{"an unknown id", "all", "/console/requests/00000000000000000000000000000000", http.StatusNotFound, "door.not_found", ""},
+		{"no such page", "all", "/console/900101300007", http.StatusNotFound, "There is no such page", "900101300007"},
+		{"no such page for a stranger", "", "/console/nothing/at/all", http.StatusNotFound, "There is no such page", "404 page"},
+		{"a form's address, loaded anew", "all", "/console/redrive/preview", http.StatusOK, "Waiting for an operator", "not allowed"},
+		{"the sign-in's address, loaded anew", "", "/console/session", http.StatusOK, "TEST ONLY", "not allowed"},
+		{"regions have names in Kazakh", "all", "/console/?lang=kk", http.StatusOK, "Солтүстік Қазақстан облысы", "North Kazakhstan"},
+		{"regions have names in Russian", "all", "/console/?lang=ru", http.StatusOK, "Северо-Казахстанская область", "North Kazakhstan"},
 		{"what is no id", "all", "/console/requests/900101300007", http.StatusNotFound, "door.not_found", ""},
 	}
 	for _, tt := range tests {

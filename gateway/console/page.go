@@ -55,7 +55,7 @@ func (c *Console) templates() (map[gateway.Language]*template.Template, error) {
 			"until":    func(at time.Time) string { return c.distance(l, at) },
 			"days":     func(at time.Time) int { return int(at.Sub(c.c.Now()).Hours() / 24) },
 			"group":    func(n int) string { return c.c.Texts.Amount(l, fmt.Sprint(n)) },
-			"region":   regionName,
+			"region":   func(shard string) string { return c.regionName(l, shard) },
 			"short":    func(id gateway.RequestID) string { return string(id)[:min(8, len(id))] },
 			"hex":      func(b [32]byte) string { return fmt.Sprintf("%x", b) },
 			"provider": func(id string) string { return c.providerName(l, id) },
@@ -73,10 +73,13 @@ func (c *Console) templates() (map[gateway.Language]*template.Template, error) {
 	return all, nil
 }
 
-// regionName writes a shard as a name: north-kazakhstan is North Kazakhstan.
-func regionName(shard string) string {
+// regionName is a region's name of the texts, or its shard as one: west-kazakhstan is West Kazakhstan.
+func (c *Console) regionName(l gateway.Language, shard string) string {
 	if strings.Contains(shard, ":") {
 		return shard
+	}
+	if key := "region." + shard; c.c.Texts.Text(l, key) != key {
+		return c.c.Texts.Text(l, key)
 	}
 	words := strings.Split(shard, "-")
 	for i, w := range words {
@@ -169,7 +172,7 @@ func (c *Console) render(v visit, status int, p page) {
 	p.Lang, p.Languages, p.At = v.lang, gateway.Languages, c.c.Now()
 	q := v.r.URL.Query()
 	q.Del("lang")
-	if v.r.Method == http.MethodGet {
+	if v.r.Method == http.MethodGet && p.Name != "none" { // what was typed is not repeated
 		p.Path = v.r.URL.Path
 		if len(q) > 0 {
 			p.Path += "?" + q.Encode()
@@ -220,6 +223,8 @@ func (c *Console) refuse(v visit, err error) {
 		if seconds, ok := admission.RetryAfter(err); ok {
 			v.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		}
+	case gateway.Overload:
+		v.w.Header().Set("Retry-After", strconv.Itoa(busyFor))
 	case gateway.OperatorForbidden, gateway.FormForged:
 		status = http.StatusForbidden
 	case gateway.NotFound:
@@ -232,4 +237,18 @@ func (c *Console) refuse(v visit, err error) {
 		c.c.Log.Error("console", "reason", string(reason), "error", err)
 	}
 	c.render(v, status, page{Name: "refusal", Data: reason})
+}
+
+// busyFor is after how many seconds full pages may be tried again.
+const busyFor = 5
+
+// Refuse answers a request that did not get to the pages, as for want of room.
+func (c *Console) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	c.refuse(visit{w: w, r: r, lang: c.language.Of(w, r)}, err)
+}
+
+// pageNone answers for all other addresses; it says nothing that a stranger may not know.
+func (c *Console) pageNone(w http.ResponseWriter, r *http.Request) {
+	v := visit{w: w, r: r, lang: c.language.Of(w, r)}
+	c.render(v, http.StatusNotFound, page{Name: "none", Title: c.c.Texts.Text(v.lang, "console.page.refusal")})
 }

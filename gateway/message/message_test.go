@@ -85,6 +85,7 @@ func TestNoKeyIsUnused(t *testing.T) {
 	}
 	add("console.role", "register", "provider", "portal", "region", "revocation", "anchor", "intermediate", "own", "partner", "tls")
 	add("console", "list_full", "list_delta")
+	add("region", "north-kazakhstan", "zhambyl", "national") // the shards of schemas/passports
 	add("source", "gbdfl", "gbdrn", "socialpayments", "income", "alimony", "employment")
 	add("fact", string(gateway.FactFound), string(gateway.FactNoData), string(gateway.FactUnavailable))
 	add("diagram", "title")
