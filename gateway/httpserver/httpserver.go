@@ -222,12 +222,15 @@ func observe(next http.Handler, log *slog.Logger, reg prometheus.Registerer) htt
 	})
 }
 
-// methodOf is the method of a request, or that it is none that anybody uses: it may be as long as a header.
+// methodOf is the method of a request if it is one of HTTP (RFC 9110 §9, RFC 5789). Any other is "other": what
+// a stranger calls it may be anything.
 func methodOf(r *http.Request) string {
-	if len(r.Method) > len(http.MethodOptions) {
-		return "other"
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return r.Method
 	}
-	return r.Method
+	return "other"
 }
 
 func requestID() string {

@@ -215,6 +215,49 @@ func TestEveryAnswerIsObserved(t *testing.T) {
 	}
 }
 
+// What somebody calls a method may be anything, a name or a number of a citizen: only those that there are stand
+// in the log.
+func TestTheLogNamesKnownMethodsAlone(t *testing.T) {
+	const other = "other"
+	tests := []struct{ name, method, logged string }{
+		{"asking", http.MethodGet, http.MethodGet},
+		{"asking for the header", http.MethodHead, http.MethodHead},
+		{"handing in", http.MethodPost, http.MethodPost},
+		{"putting", http.MethodPut, http.MethodPut},
+		{"changing", http.MethodPatch, http.MethodPatch},
+		{"deleting", http.MethodDelete, http.MethodDelete},
+		{"asking for the methods", http.MethodOptions, http.MethodOptions},
+		{"asking for a tunnel", http.MethodConnect, http.MethodConnect},
+		{"tracing", http.MethodTrace, http.MethodTrace},
+		{"seven letters of one's own", "IVANOVA", other},
+		{"digits", "8501013", other},
+		{"one letter", "X", other},
+		{"a method in small letters", "get", other},
+		{"a method of another protocol", "PURGE", other},
+		{"a long one", strings.Repeat("IVANOV", 100), other},
+	}
+	s := start(t, http.NotFoundHandler())
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, tt.method+" / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the answer is not in the log", func() bool { return len(s.log.lines(t, "http")) == i+1 })
+			if got := s.log.lines(t, "http")[i]["method"]; got != tt.logged {
+				t.Errorf("logged as %v, want %s", got, tt.logged)
+			}
+		})
+	}
+}
+
 // Close tells those who stream, lets the requests at hand end, and takes no new ones.
 func TestCloseDrains(t *testing.T) {
 	entered, draining := make(chan string, 2), make(chan struct{})
