@@ -204,12 +204,12 @@ func (b *builder) post(participants []channel.Participant) (*post, error) {
 	return p, err
 }
 
-// portals are those that participants speak for.
-func (p *post) portals() []string {
+// participants are their names.
+func (p *post) participants() []string {
 	if p == nil {
 		return nil
 	}
-	return p.directory.Portals()
+	return p.directory.Names()
 }
 
 // door makes the door of the channels.

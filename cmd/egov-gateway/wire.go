@@ -200,7 +200,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	mux := http.NewServeMux()
 	desk, err := intake.New(intake.Config{Portals: p.portals, Verifier: b.verifier, Forms: b.forms, Routes: routes, Journal: b.store, Audit: b.store, Documents: b.copies, Key: b.key, Secret: b.secret,
 		Texts: b.texts, BaseURL: c.BaseURL, Synthetic: walk.name(), MaxDocument: c.Limits.Document, MaxBody: c.Limits.Body, InFlight: c.Limits.InFlight, Concurrent: c.Limits.Concurrent,
-		House: b.house, Guests: mail.portals(), PerCitizen: !c.Limits.PerCitizenOff,
+		House: b.house, Guests: mail.participants, PerCitizen: !c.Limits.PerCitizenOff,
 		Now: now, Log: log, Accepted: s.engine.Kick, Taken: c.taken, Observe: b.m.request})
 	if err != nil {
 		return nil, err

@@ -166,8 +166,8 @@ func (d *Directory) portal(name string) *Participant { return d.now.Load().byPor
 // named returns the participant of that name.
 func (d *Directory) named(name string) *Participant { return d.of("shep:" + name) }
 
-// Portals names the portals that participants speak for.
-func (d *Directory) Portals() []string { return slices.Sorted(maps.Keys(d.now.Load().byPortal)) }
+// Names are those of the participants, sorted.
+func (d *Directory) Names() []string { return slices.Sorted(maps.Keys(d.now.Load().buckets)) }
 
 // queue is the shard of the journal that holds a participant's messages.
 func queue(p *Participant) string { return "shep:" + p.Name }

@@ -79,7 +79,7 @@ func (c *call) answer(ctx context.Context, what business) (gateway.RequestID, []
 
 // admit hands a citizen's request to the desk.
 func (c *call) admit(ctx context.Context, s *submission) (*intake.Admission, error) {
-	in := intake.Submission{Door: "shep-" + c.address, Document: s.request, Files: s.files}
+	in := intake.Submission{Door: "shep-" + c.address, Party: c.party.Name, Document: s.request, Files: s.files}
 	switch {
 	case s.portal == "" && len(s.receipt) == 0 && len(c.party.Portals) > 0:
 		in.Portal = c.party.Portals[0]

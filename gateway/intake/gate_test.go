@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/intake"
 	"egov-gateway/gateway/journal"
 	"egov-gateway/gateway/message"
@@ -127,11 +128,14 @@ type call struct {
 }
 
 // take hands in a submission; what became of it is there as soon as all that can be done is done.
-func (d *door) take(portal string) *call {
+func (d *door) take(portal string) *call { return d.takeFrom("", portal) }
+
+// takeFrom is take for one who was recognised as party and speaks for the portal.
+func (d *door) takeFrom(party, portal string) *call {
 	c := &call{done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		_, c.err = d.Admit(context.Background(), portal, []byte("<a/>"), nil)
+		_, c.err = d.Take(context.Background(), intake.Submission{Door: "rest", Party: party, Portal: portal, Document: []byte("<a/>")})
 	}()
 	synctest.Wait()
 	return c
@@ -243,6 +247,90 @@ func TestSharesAreReplaced(t *testing.T) {
 		ask("no share any more", inside)
 		if got := first.reason(); got != inside {
 			t.Errorf("the request at hand ended: %s", got)
+		}
+	})
+}
+
+// Who speaks for several portals has one share of the desk, and one turn at the processors: however many names a
+// gateway can say, it drives out nobody by them.
+func TestManyPortalsOfOnePartyAreOneParty(t *testing.T) {
+	const gate = "gate"
+	many := []string{"a.kz", "b.kz", "c.kz", "d.kz", "e.kz", "f.kz"}
+	tests := []struct {
+		name          string
+		party, portal string // of who asks when the gateway has taken all that it can
+		want          gateway.Reason
+	}{
+		{"a portal of the REST door has its share", "", "egov.kz", inside},
+		{"another has its own", "", "bank.kz", inside},
+		{"one more name of the gateway finds no room", gate, "g.kz", gateway.Overload},
+		{"nor does a name that it said before", gate, "a.kz", gateway.Overload},
+		{"a name of a portal with a share does not lend it", gate, "egov.kz", gateway.Overload},
+		{"another participant has its share", "second", "a.kz", inside},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// Of sixteen places each of the four parties has two, and eight are for whoever needs them.
+				d := newDoor(t, intake.Config{Portals: portals(nil), Guests: func() []string { return []string{gate, "second"} }, Concurrent: 16})
+				in := 0
+				for range 3 {
+					for _, portal := range many {
+						if d.takeFrom(gate, portal).reason() == inside {
+							in++
+						}
+					}
+				}
+				if in != 10 {
+					t.Errorf("%d of the gateway's are inside, want its share and what is common: 10", in)
+				}
+				if got := d.takeFrom(tt.party, tt.portal).reason(); got != tt.want {
+					t.Errorf("%s, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A participant that the configuration names anew has its share as soon as that is taken.
+func TestSharesOfGuestsAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var guests []string
+		d := newDoor(t, intake.Config{Portals: portals(nil), Guests: func() []string { return guests }, Concurrent: 12})
+		for range 12 {
+			d.take("egov.kz")
+		}
+		if got := d.takeFrom("gate", "a.kz").reason(); got != gateway.Overload {
+			t.Errorf("one that is not listed: %s, want %s", got, gateway.Overload)
+		}
+		guests = []string{"gate"}
+		d.SetPortals(portals(nil))
+		if got := d.takeFrom("gate", "a.kz").reason(); got != inside {
+			t.Errorf("one that is listed now: %s, want %s", got, inside)
+		}
+	})
+}
+
+func TestTurnsAreThePartysNotThePortals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, intake.Config{Portals: portals(nil), Guests: func() []string { return []string{"gate"} }, House: admission.New(admission.Config{Processors: 1})})
+		var gate []*call
+		for _, portal := range []string{"a.kz", "b.kz", "c.kz", "d.kz"} {
+			gate = append(gate, d.takeFrom("gate", portal))
+		}
+		rest := d.take("egov.kz")
+		for range 3 { // the first has the processor; whose turn is next was settled when the second came
+			d.release <- struct{}{}
+			synctest.Wait()
+		}
+		if got := rest.reason(); got != gateway.DocumentMalformed {
+			t.Errorf("after three turns the portal's request is %s", got)
+		}
+		if got := gate[2].reason(); got != inside {
+			t.Errorf("the gateway's third is %s before a second turn of others", got)
+		}
+		if n := d.audit.of("a.kz"); n != 1 {
+			t.Errorf("%d entries name the portal a.kz", n)
 		}
 	})
 }

@@ -4,6 +4,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -82,8 +83,9 @@ type Config struct {
 	InFlight    int64 // bytes of bodies at once; 0 means DefaultInFlight
 	// PerCitizen holds citizens to the bounds of the passports (per_citizen).
 	PerCitizen bool
-	// Guests are portals that come by other doors. They have a share of the admissions as well.
-	Guests []string
+	// Guests, if set, names the parties of other doors, as [Submission].Party does. They have a share of the
+	// admissions as well. It is asked by [New] and [Desk.SetPortals].
+	Guests func() []string
 	// House lends the processors that all doors share; nil means one of its own.
 	House *admission.House
 
@@ -164,7 +166,8 @@ func New(c Config) (*Desk, error) {
 	return d, nil
 }
 
-// SetPortals replaces the portals that are let in, and their shares. Requests at hand go on.
+// SetPortals replaces the portals that are let in, and all shares, those of the guests too. Requests at hand
+// go on.
 func (d *Desk) SetPortals(all []Portal) {
 	d.portals.Store(&all)
 	var parties []admission.Party
@@ -179,9 +182,11 @@ func (d *Desk) SetPortals(all []Portal) {
 		asking[i].Most = 0 // that bounds what is handed in
 	}
 	d.answers.SetParties(asking)
-	for _, name := range d.c.Guests {
-		if !slices.ContainsFunc(parties, func(p admission.Party) bool { return p.Name == name }) {
-			parties = append(parties, admission.Party{Name: name})
+	if d.c.Guests != nil {
+		for _, name := range d.c.Guests() {
+			if !slices.ContainsFunc(parties, func(p admission.Party) bool { return p.Name == name }) {
+				parties = append(parties, admission.Party{Name: name})
+			}
 		}
 	}
 	d.desk.SetParties(parties)
@@ -214,8 +219,11 @@ type Admission struct {
 
 // A Submission is what a door hands over.
 type Submission struct {
-	Door     string // of log, audit and dossier: rest, shep-sync, shep-async
-	Portal   string
+	Door   string // of log, audit and dossier: rest, shep-sync, shep-async
+	Portal string
+	// Party is whom the door recognised. Room and turns are its, whatever portals it speaks for. "" means
+	// the portal itself.
+	Party    string
 	Document []byte
 	Files    []File
 	// Relayed, when set, says that another gateway accepted the request before.
@@ -239,7 +247,7 @@ func (d *Desk) Admit(ctx context.Context, portal string, doc []byte, files []Fil
 func (d *Desk) Take(ctx context.Context, s Submission) (*Admission, error) {
 	start := time.Now()
 	portal := s.Portal
-	place, err := d.desk.Enter(portal, "")
+	place, err := d.desk.Enter(cmp.Or(s.Party, portal), "")
 	if err != nil {
 		// No audit entry: under a flood it would be one more write for each.
 		d.observe(ctx, portal, nil, err, false, start)
