@@ -615,3 +615,42 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 		})
 	}
 }
+
+// A link repeats what its page goes by, and nothing else of what an address brought: a page is not made long, or
+// to carry what somebody wrote into a link, by who sends an operator there.
+func TestLinksRepeatOnlyWhatThePageGoesBy(t *testing.T) {
+	long := strings.Repeat("x", 20_000)
+	tests := []struct{ name, as, path, want string }{
+		{"the sign-in page goes by nothing", "", "/console/sign-in?a=1&shard=zhambyl", "/console/sign-in?lang=ru"},
+		{"a long query", "", "/console/sign-in?" + long, "/console/sign-in?lang=ru"},
+		{"a long value of a known name", "", "/console/sign-in?cursor=" + long, "/console/sign-in?lang=ru"},
+		{"many values", "", "/console/sign-in?" + strings.Repeat("a=1&", 5000), "/console/sign-in?lang=ru"},
+		{"a refusal of a sign-in", "", "/console/oidc/callback?code=" + long, "/console/oidc/callback?lang=ru"},
+		{"the language itself", "", "/console/sign-in?lang=en", "/console/sign-in?lang=ru"},
+		{"a list's region and state", "all", "/console/requests?shard=zhambyl&state=parked&x=1", "/console/requests?shard=zhambyl&amp;state=parked&amp;lang=ru"},
+		{"a region twice", "all", "/console/requests?shard=zhambyl&shard=north-kazakhstan", "/console/requests?shard=zhambyl&amp;lang=ru"},
+		{"what the parked are chosen by", "all", "/console/parked?shard=zhambyl&provider=taraz&reason=source.timeout",
+			"/console/parked?provider=taraz&amp;reason=source.timeout&amp;shard=zhambyl&amp;lang=ru"},
+		{"a region with a value that no page has", "all", "/console/requests?shard=zhambyl&state=" + long, "/console/requests?lang=ru"},
+		{"an id without an end", "all", "/console/requests/" + long, "/console/?lang=ru"},
+		{"a region that the operator does not see", "zhambyl-view", "/console/requests?shard=almaty&x=1", "/console/requests?shard=almaty&amp;lang=ru"},
+		{"the deadlines of a region", "all", "/console/deadlines?shard=zhambyl&state=parked", "/console/deadlines?shard=zhambyl&amp;lang=ru"},
+	}
+	p := newPlace(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := p.visitor()
+			if tt.as != "" {
+				v = p.as(tt.as)
+			}
+			v.get(tt.path)
+			m := regexp.MustCompile(`href="([^"]*)" lang="ru"`).FindStringSubmatch(v.last)
+			if m == nil || m[1] != tt.want {
+				t.Errorf("the link is %.200q, want %q", m, tt.want)
+			}
+			if n := len(v.last); n > 30_000 {
+				t.Errorf("the page has %d bytes", n)
+			}
+		})
+	}
+}

@@ -122,6 +122,35 @@ func langLink(path string, l gateway.Language) string {
 	return path + sep + "lang=" + string(l)
 }
 
+// goesBy are the parameters that a page goes by, beside the language.
+var goesBy = map[string][]string{
+	"/console/requests":  {"shard", "state", "cursor"},
+	"/console/parked":    {"shard", "provider", "reason", "cursor"},
+	"/console/deadlines": {"shard"},
+}
+
+// maxAddress bounds, in bytes, the address that a page repeats of itself.
+const maxAddress = 512
+
+// ownAddress is the address of a page without its language, for the page's links. It holds only what the page
+// goes by, for anybody may send a browser here with anything in the address. A form's answer has none of its own.
+func ownAddress(r *http.Request) string {
+	path := r.URL.Path
+	if r.Method != http.MethodGet || len(path) > maxAddress {
+		return "/console/"
+	}
+	given, kept := r.URL.Query(), url.Values{}
+	for _, name := range goesBy[path] {
+		if value := given.Get(name); value != "" {
+			kept.Set(name, value)
+		}
+	}
+	if with := path + "?" + kept.Encode(); len(kept) > 0 && len(with) <= maxAddress {
+		return with
+	}
+	return path
+}
+
 func (c *Console) providerName(l gateway.Language, id string) string {
 	for _, p := range c.c.Forms.All() {
 		if q, ok := p.ProviderByID(id); ok {
@@ -170,14 +199,8 @@ func (c *Console) distance(l gateway.Language, at time.Time) string {
 
 func (c *Console) render(v visit, status int, p page) {
 	p.Lang, p.Languages, p.At = v.lang, gateway.Languages, c.c.Now()
-	q := v.r.URL.Query()
-	q.Del("lang")
-	if v.r.Method == http.MethodGet && p.Name != "none" { // what was typed is not repeated
-		p.Path = v.r.URL.Path
-		if len(q) > 0 {
-			p.Path += "?" + q.Encode()
-		}
-	} else {
+	p.Path = ownAddress(v.r)
+	if p.Name == "none" { // what was typed is not repeated
 		p.Path = "/console/"
 	}
 	if v.session != nil {
