@@ -149,7 +149,7 @@ func (b *builder) console(p *livePlan, queues []string, kick func()) (*console.C
 		b.watch.serves(p.ID, where)
 	}
 	cc := console.Config{Journal: b.store, Audit: b.store, Forms: b.forms, Texts: b.texts, Shards: shards, Queues: queues,
-		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused, Guesses: b.house.Guesses(),
+		Operators: p.operators, OIDC: p.oidc, SignInRefused: b.m.signInRefused, House: b.house,
 		Systems: b.watch.list, Revocation: b.revocationSources, Certificates: b.calendar, SecureCookie: k.TLS != nil || strings.HasPrefix(k.BaseURL, "https:"), Now: b.now, Log: b.log,
 		Redrive: func(ctx context.Context, id gateway.RequestID, version int64) error {
 			_, _, err := b.store.Signal(ctx, id, redriveOf(version, b.now()))

@@ -121,7 +121,7 @@ func labelValues(l *lab) map[string]func(string) bool {
 		"way":    in(console.Ways),
 		"step":   like("enrich|dispatch|follow|notify|retain|remove|parked|push|wait|keep|[a-z-]+"),
 		"system": in(sources, providers, []string{"portal", "revocation", "egov.kz", "bank.kz"}),
-		"door":   in([]string{"rest", "answers", "desk", "shep", "provider", "cabinet", "console"}), "room": in([]string{"known", "strangers"}),
+		"door":   in([]string{"rest", "answers", "desk", "shep", "provider", "cabinet", "console", "sign-in"}), "room": in([]string{"known", "strangers"}),
 		"party":  in([]string{admission.Stranger, "egov.kz", "bank.kz"}, providers),
 		"server": in([]string{"doors", "admin", "console"}), "bound": in([]string{"total", "address", "header", "requests"}),
 		"le": like(`[0-9.e+-]+|\+Inf`), "quantile": like("[0-9.]+"),

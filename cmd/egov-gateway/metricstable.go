@@ -128,7 +128,7 @@ func labelled() [][2]string {
 		{"bound", "total, address, header (of the PROXY protocol)"},
 		{"code", "HTTP status"},
 		{"deadline", "on-time, due-soon, overdue, met, missed"},
-		{"door", "rest, desk (admissions from any door), shep, provider, cabinet, console"},
+		{"door", "rest, desk (admissions from any door), shep, provider, cabinet, console, sign-in (operators whose code the identity provider is asked about)"},
 		{"duplicate", "true, false"},
 		{"goversion", "of the program"},
 		{"issuer", "the first eight digits of the serial of a configured issuer"},

@@ -281,6 +281,7 @@ func start(c *Config, clock func() time.Time, log *slog.Logger, wrap func(store)
 	if con != nil {
 		drained, s.watchDeadlines = con.Close, con.Watch
 		s.wg.Go(func() { con.Run(ctx) })
+		b.m.doors.addDoor(con.SignIns)
 		if c.Console.Listen == "" {
 			con.Register(admin)
 		}

@@ -124,8 +124,8 @@ type Config struct {
 	OIDC      *OIDC // nil: no such sign-in
 	// SignInRefused, if set, is told of each refused sign-in by its way, one of Ways.
 	SignInRefused func(way string)
-	// Guesses is where all doors count wrong credentials; nil means a count of its own.
-	Guesses *admission.Guesses
+	// House is where all doors count wrong credentials, and who is sent away; nil means one of its own.
+	House *admission.House
 	// SecureCookie marks cookies for https only; false on plain loopback.
 	SecureCookie bool
 
@@ -147,6 +147,7 @@ type Console struct {
 	counted  counted
 	language browser.LanguageChoice
 	news     *browser.Live
+	signIns  *admission.Door // those for whom the identity provider is being called
 }
 
 // MaxStreams bounds the live pages; beyond, pages are fresh when they are loaded.
@@ -169,11 +170,12 @@ func New(c Config) (*Console, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Guesses == nil {
-		c.Guesses = admission.New(admission.Config{}).Guesses()
+	if c.House == nil {
+		c.House = admission.New(admission.Config{})
 	}
 	con := &Console{c: c, sessions: newSessions(c.Steady), forgery: http.NewCrossOriginProtection(),
-		language: browser.LanguageChoice{Cookie: "console_language", Path: "/console/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams)}
+		language: browser.LanguageChoice{Cookie: "console_language", Path: "/console/", Secure: c.SecureCookie}, news: browser.NewLive(MaxStreams),
+		signIns: c.House.NewDoor(admission.DoorConfig{Name: "sign-in", Strangers: admission.Room{Places: SignInsAtOnce}})}
 	con.late.Store(&lateness{})
 	con.admitted.Store(admit(c.Operators, c.OIDC, c.Now))
 	var err error
@@ -185,6 +187,9 @@ func New(c Config) (*Console, error) {
 
 // Close ends the live streams; pages go on.
 func (c *Console) Close() { c.news.Close() }
+
+// SignIns tells for how many the identity provider is being called, and who is sent away because of them.
+func (c *Console) SignIns() admission.Report { return c.signIns.Report() }
 
 // Register adds the console's routes to mux.
 func (c *Console) Register(mux *http.ServeMux) {

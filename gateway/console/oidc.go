@@ -38,6 +38,10 @@ type OIDC struct {
 // signInLife is how long a sign-in may take.
 const signInLife = 10 * time.Minute
 
+// SignInsAtOnce bounds the calls of the identity provider that are under way for those who come back from there.
+// One address may have a quarter of them.
+const SignInsAtOnce = 8
+
 const stateCookie = "console_sign_in"
 
 // usedMax bounds the states that are remembered as used. One that is pushed out still fails at the identity
@@ -128,7 +132,7 @@ func (d *oidcDoor) begin(ctx context.Context) (url, cookie string, err error) {
 }
 
 // open reads a cookie that begin made; ok is false for any other, for another state, and for one that was
-// used or took too long.
+// used or took too long. It uses up nothing.
 func (d *oidcDoor) open(cookie, state string) (one pending, ok bool) {
 	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
 	if err != nil {
@@ -138,14 +142,22 @@ func (d *oidcDoor) open(cookie, state string) (one pending, ok bool) {
 	if err != nil || json.Unmarshal(plain, &one) != nil {
 		return one, false
 	}
-	now := d.now()
-	if subtle.ConstantTimeCompare([]byte(one.State), []byte(state)) != 1 || now.After(one.Until) {
+	if subtle.ConstantTimeCompare([]byte(one.State), []byte(state)) != 1 || d.now().After(one.Until) {
 		return one, false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	_, again := d.used[one.State]
+	return one, !again
+}
+
+// spend uses the state up; ok is false when it was before.
+func (d *oidcDoor) spend(one pending) (ok bool) {
+	now := d.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if _, again := d.used[one.State]; again {
-		return one, false
+		return false
 	}
 	for k, until := range d.used {
 		if now.After(until) || len(d.used) >= usedMax {
@@ -153,17 +165,20 @@ func (d *oidcDoor) open(cookie, state string) (one pending, ok bool) {
 		}
 	}
 	d.used[one.State] = one.Until
-	return one, true
+	return true
 }
 
-// end turns the code into the name of an operator. A state counts once, for the browser that began.
-func (d *oidcDoor) end(ctx context.Context, cookie, state, code string) (string, error) {
-	one, ok := d.open(cookie, state)
+// errNotBegun is the refusal of a state that is not this browser's, or is not good any more.
+var errNotBegun = gateway.Errorf(gateway.OperatorUnauthenticated, "the sign-in was not begun here, or took too long")
+
+// end turns the code into the name of an operator. A state counts once, for the browser that began, whatever
+// the identity provider says.
+func (d *oidcDoor) end(ctx context.Context, one pending, code string) (string, error) {
 	refused := func(why string) (string, error) {
 		return "", gateway.Errorf(gateway.OperatorUnauthenticated, "%s", why)
 	}
-	if !ok {
-		return refused("the sign-in was not begun here, or took too long")
+	if !d.spend(one) {
+		return "", errNotBegun
 	}
 	p, err := d.find(ctx)
 	if err != nil {
@@ -233,11 +248,32 @@ func (c *Console) endOIDC(w http.ResponseWriter, r *http.Request) {
 		c.refuseOIDC(v)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie, SameSite: http.SameSiteLaxMode})
-	name, err := admitted.oidc.end(r.Context(), cookie.Value, q.Get("state"), q.Get("code"))
-	if err != nil {
+	forget := func() {
+		http.SetCookie(w, &http.Cookie{Name: stateCookie, Path: "/console/oidc", MaxAge: -1, HttpOnly: true, Secure: c.c.SecureCookie,
+			SameSite: http.SameSiteLaxMode})
+	}
+	refuse := func(err error) {
 		c.c.Log.Warn("console sign-in", "reason", string(gateway.ReasonOf(err)), "error", err)
 		c.refuseOIDC(v)
+	}
+	one, ok := admitted.oidc.open(cookie.Value, q.Get("state"))
+	if !ok {
+		forget()
+		refuse(errNotBegun)
+		return
+	}
+	// Who began may be anybody, and the identity provider is called for him. Who finds no place keeps his state
+	// and cookie, and may ask for the same page again.
+	place, err := c.signIns.Enter("", r.RemoteAddr)
+	if err != nil {
+		c.refuse(v, err)
+		return
+	}
+	defer place.Leave()
+	forget()
+	name, err := admitted.oidc.end(r.Context(), one, q.Get("code"))
+	if err != nil {
+		refuse(err)
 		return
 	}
 	for _, o := range admitted.operators {

@@ -136,6 +136,9 @@ const maxAddress = 512
 // goes by, for anybody may send a browser here with anything in the address. A form's answer has none of its own.
 func ownAddress(r *http.Request) string {
 	path := r.URL.Path
+	if strings.HasPrefix(path, "/console/oidc") {
+		return "/console/sign-in" // the address itself begins or ends a sign-in, whatever the language
+	}
 	if r.Method != http.MethodGet || len(path) > maxAddress {
 		return "/console/"
 	}

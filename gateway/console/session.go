@@ -215,7 +215,7 @@ func (c *Console) signInWithToken(w http.ResponseWriter, r *http.Request) {
 	}
 	var who *Operator
 	shown := admission.Credential{Door: "console", Address: r.RemoteAddr, Digest: sha256.Sum256([]byte(r.PostFormValue("token")))}
-	err := c.c.Guesses.Compare(shown, func() error {
+	err := c.c.House.Guesses().Compare(shown, func() error {
 		for _, o := range c.admitted.Load().operators {
 			if o.TokenSHA256 != [32]byte{} && subtle.ConstantTimeCompare(o.TokenSHA256[:], shown.Digest[:]) == 1 {
 				who = o
@@ -241,7 +241,7 @@ var errSignIn = gateway.Errorf(gateway.OperatorUnauthenticated, "the sign-in was
 // refuseOIDC refuses who comes back from the identity provider, or says so. That counts as a guess of his
 // address; an operator who was sent there from here is let in whoever guesses beside him.
 func (c *Console) refuseOIDC(v visit) {
-	c.refuseSignIn(v, WayOIDC, c.c.Guesses.Refuse("console", v.r.RemoteAddr, errSignIn))
+	c.refuseSignIn(v, WayOIDC, c.c.House.Guesses().Refuse("console", v.r.RemoteAddr, errSignIn))
 }
 
 // refuseSignIn refuses a stranger. That is counted and logged, with his address; nothing durable is written

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -35,7 +36,9 @@ type issuer struct {
 	// change spoils the claims; sign replaces the key.
 	change func(map[string]any)
 	sign   *rsa.PrivateKey
-	crit   []string // of the header; nil leaves it out
+	crit   []string      // of the header; nil leaves it out
+	hold   chan struct{} // codes are looked at when it is closed; nil is at once
+	asked  atomic.Int64  // codes that were shown
 
 	challenge, nonce string
 }
@@ -73,6 +76,9 @@ func newIssuer(t *testing.T) *issuer {
 		http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {"the-code"}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if i.asked.Add(1); i.hold != nil {
+			<-i.hold
+		}
 		sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 		if r.PostFormValue("code") != "the-code" || base64.RawURLEncoding.EncodeToString(sum[:]) != i.challenge {
 			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
@@ -193,7 +199,7 @@ func TestASignInBesideGuesses(t *testing.T) {
 	p := newPlace(t, func(c *console.Config) {
 		c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: front.URL + "/console/oidc/callback"}
 		at := time.Now()
-		c.Guesses = admission.New(admission.Config{Now: func() time.Time { return at }}).Guesses()
+		c.House = admission.New(admission.Config{Now: func() time.Time { return at }})
 	})
 	con, p.server = p.con, front
 	for n := range 8 {
@@ -205,9 +211,134 @@ func TestASignInBesideGuesses(t *testing.T) {
 			t.Errorf("guess %d: %d, want %d", n, got, want)
 		}
 	}
+	if n := i.asked.Load(); n != 0 {
+		t.Errorf("the identity provider was asked %d times about guesses", n)
+	}
 	v := p.visitor()
 	if got := v.get("/console/oidc"); got != http.StatusOK || !strings.Contains(v.last, "by-oidc") {
 		t.Errorf("the operator: %d", got)
+	}
+}
+
+// Whoever begins sign-ins himself and comes back with any code makes the gateway call the identity provider. Few of
+// these calls are under way at once, of one address fewer still; who finds no place has lost nothing.
+func TestCallsOfTheIdentityProviderAreBounded(t *testing.T) {
+	const stranger, operator = "198.51.100.1:4000", "203.0.113.7:4000"
+	tests := []struct {
+		name   string
+		inside []string // addresses whose codes the identity provider is looking at
+		asks   string
+		in     bool
+	}{
+		{"one beside one of the same address", []string{stranger}, stranger, true},
+		{"a third of one address", []string{stranger, "198.51.100.1:4001"}, stranger, false},
+		{"a third of one IPv6 network", []string{"[2001:db8::1]:1", "[2001:db8::2]:1"}, "[2001:db8::3]:1", false},
+		{"another address beside a greedy one", []string{stranger, stranger}, operator, true},
+		{"the eighth", []string{"192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.3:1", "192.0.2.4:1"}, operator, true},
+		{"the ninth", []string{"192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.3:1", "192.0.2.4:1", "192.0.2.4:1"}, operator, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := newIssuer(t)
+			i.hold = make(chan struct{})
+			release := sync.OnceFunc(func() { close(i.hold) })
+			defer release()
+			var refused atomic.Int64
+			p := newPlace(t, func(c *console.Config) {
+				c.OIDC = &console.OIDC{Issuer: i.server.URL, ClientID: "console-client", RedirectURL: "http://console.invalid/console/oidc/callback"}
+				c.SignInRefused = func(string) { refused.Add(1) }
+			})
+			mux := http.NewServeMux()
+			p.con.Register(mux)
+			ask := func(address, path string, cookies ...*http.Cookie) *http.Response {
+				r := httptest.NewRequest(http.MethodGet, path, nil)
+				r.RemoteAddr = address
+				for _, c := range cookies {
+					r.AddCookie(c)
+				}
+				w := httptest.NewRecorder()
+				mux.ServeHTTP(w, r)
+				return w.Result()
+			}
+			begin := func(address string) (back string, cookies []*http.Cookie) {
+				resp := ask(address, "/console/oidc")
+				u, err := resp.Location()
+				if err != nil {
+					t.Fatal(err)
+				}
+				i.nonce, i.challenge = u.Query().Get("nonce"), u.Query().Get("code_challenge")
+				return "/console/oidc/callback?state=" + u.Query().Get("state") + "&code=", resp.Cookies()
+			}
+			type begun struct {
+				back    string
+				cookies []*http.Cookie
+			}
+			var all []begun
+			for _, address := range tt.inside {
+				back, cookies := begin(address)
+				all = append(all, begun{back, cookies})
+			}
+			back, cookies := begin(tt.asks) // the last: its challenge is the one that the identity provider knows
+			var wg sync.WaitGroup
+			for n, address := range tt.inside {
+				wg.Go(func() {
+					if got := ask(address, all[n].back+"wrong", all[n].cookies...).StatusCode; got != http.StatusUnauthorized && got != http.StatusTooManyRequests {
+						t.Errorf("a wrong code: %d", got)
+					}
+				})
+			}
+			asked := func(want int64) {
+				t.Helper()
+				for end := time.Now().Add(20 * time.Second); i.asked.Load() != want; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatalf("the identity provider was asked %d times, want %d", i.asked.Load(), want)
+					}
+				}
+			}
+			asked(int64(len(tt.inside)))
+			answer := make(chan *http.Response, 1)
+			wg.Go(func() { answer <- ask(tt.asks, back+"the-code", cookies...) })
+			if tt.in {
+				asked(int64(len(tt.inside)) + 1)
+			} else {
+				select {
+				case resp := <-answer:
+					body, _ := io.ReadAll(resp.Body)
+					if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "door.overload") {
+						t.Errorf("%d, to come again after %q\n%s", resp.StatusCode, resp.Header.Get("Retry-After"), body)
+					}
+					if !strings.Contains(string(body), `href="/console/sign-in?lang=ru"`) {
+						t.Errorf("in another language the page would be another sign-in\n%s", body)
+					}
+					if set := resp.Cookies(); len(set) != 0 {
+						t.Errorf("cookies %v", set)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatal("no answer while the identity provider is busy with others")
+				}
+				if n := i.asked.Load(); n != int64(len(tt.inside)) {
+					t.Errorf("the identity provider was asked %d times", n)
+				}
+				if n := refused.Load(); n != 0 {
+					t.Errorf("%d counted as refused", n)
+				}
+			}
+			release()
+			wg.Wait()
+			var resp *http.Response
+			if tt.in {
+				resp = <-answer
+			} else {
+				resp = ask(tt.asks, back+"the-code", cookies...)
+			}
+			if resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("when the others are gone: %d, want the console", resp.StatusCode)
+			}
+			// A state counts once, however it came to be asked again.
+			if got := ask(tt.asks, back+"the-code", cookies...).StatusCode; got == http.StatusSeeOther {
+				t.Error("a second time: signed in")
+			}
+		})
 	}
 }
 
