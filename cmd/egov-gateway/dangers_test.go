@@ -351,7 +351,7 @@ func TestEveryAddressIsLookedAt(t *testing.T) {
 	}
 	for v := range settingsOf(reflect.TypeFor[Config](), "") {
 		word := v[strings.LastIndexByte(v, '.')+1:]
-		if (strings.HasSuffix(word, "url") || strings.HasPrefix(word, "ocsp") || strings.HasSuffix(word, "crl") ||
+		if (strings.HasSuffix(word, "url") || word == "ocsp" || word == "ocsp[]" || strings.HasSuffix(word, "crl") ||
 			strings.HasPrefix(word, "origins") || word == "issuer" || word == "endpoint") &&
 			!slices.Contains(known, v) && !slices.Contains(known, v+"[]") {
 			t.Errorf("the setting %s looks like an address, and nothing says what it may be", v)

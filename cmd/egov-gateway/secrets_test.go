@@ -27,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
 	"egov-gateway/gateway/admission"
 	"egov-gateway/gateway/enrich"
@@ -790,10 +791,11 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 		}))
 	outgoing, change := outgoingRows(t, web)
 	run(outgoing, newChanging(t, change))
+	run(map[string]func(*changing){"revocation[].responders[]": respondersRow}, newChanging(t, answersByAnother(t)))
 
 	looksLikeAFile := regexp.MustCompile(`(_file|key|secret|certificates?|client_ca|intermediates|schemas)$`)
 	for setting, kind := range settingsOf(reflect.TypeFor[Config](), "") {
-		setting = strings.Replace(setting, "intermediates", "intermediates[]", 1)
+		setting = strings.Replace(strings.Replace(setting, "intermediates", "intermediates[]", 1), "responders", "responders[]", 1)
 		if kind == "" && looksLikeAFile.MatchString(setting) && !strings.HasSuffix(setting, ".public_key") {
 			t.Errorf(`the setting %s looks like the name of a file; give its field the tag "file"`, setting)
 		}
@@ -801,6 +803,34 @@ func TestEveryReplacedSecretIsDead(t *testing.T) {
 			t.Errorf("the setting %s names a file, and nothing shows that its old content is dead after a reload", setting)
 		}
 	}
+}
+
+// answersByAnother has the issuing CA's evidence come from OCSP alone, signed by a responder that the CA did not
+// certify and the configuration trusts.
+func answersByAnother(t *testing.T) func(*changing, *Config) {
+	return func(w *changing, c *Config) {
+		wc := w.worldConfig(nil, nil)
+		wc.Providers = nil
+		wc.Authorities[0].Responder = w.identity("ocsp-responder-other")
+		world, err := statesim.New(wc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(world.Handler())
+		t.Cleanup(server.Close)
+		r := &c.Revocation[0]
+		r.CRL, r.DeltaCRL, r.OCSP, r.Responders = nil, nil, Addresses{server.URL + "/ocsp"}, []string{w.file("responder.pem", w.pem("ocsp-responder-other"))}
+	}
+}
+
+// respondersRow takes the trusted responder out: what it signs is evidence no more.
+func respondersRow(w *changing) {
+	w.mustAccept(w.t, w.draft("citizen-02", taraz), "citizen-02")
+	old := w.replace("responder.pem", w.pem("ocsp-responder-root"))
+	if a := w.mustSubmit(w.t, w.draft("citizen-03", taraz), "citizen-03"); a.status == http.StatusAccepted {
+		w.t.Error("an answer of a responder that was taken out counts")
+	}
+	w.replace("responder.pem", old)
 }
 
 // dataKeyRow replaces a key that what is kept is sealed under: that takes a start, and a journal rekey.
