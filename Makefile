@@ -23,10 +23,10 @@ deps:
 	@./.ci/deps
 
 # The whole pass waits for others much of its time (servers, browsers, clocks); the pass under the race
-# detector runs beside it. A line of either is written whole.
+# detector runs beside it.
 test: deps build
 	$(GO) vet ./...
-	@$(MAKE) --no-print-directory -k -j2 --output-sync=line test-whole test-race
+	@$(MAKE) --no-print-directory -k -j2 test-whole test-race
 
 test-whole:
 	$(GO) test -timeout 30m ./...

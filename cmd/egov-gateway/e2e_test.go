@@ -434,10 +434,14 @@ func (l *lab) checkPages(t *testing.T, token string, id gateway.RequestID) {
 			}
 		}
 	}
-	// R1: without the session there is the refusal of «процесс 2», as a page.
+	// Without the session a page says so; R1: for what proves nobody there is the refusal of «процесс 2».
 	status, _, b := get(t, l.base+"/cabinet/", "Accept-Language", "ru")
-	if status != http.StatusUnauthorized || !bytes.Contains(b, []byte("Отказ в авторизации")) {
+	if status != http.StatusUnauthorized || !bytes.Contains(b, []byte("Вы не вошли в личный кабинет")) {
 		t.Errorf("no session: %d %s", status, b)
+	}
+	status, _, b = call(t, http.MethodPost, l.base+"/cabinet/session", []byte("token=x"), "Content-Type", "application/x-www-form-urlencoded", "Accept-Language", "ru")
+	if status != http.StatusUnauthorized || !bytes.Contains(b, []byte("Отказ в авторизации")) {
+		t.Errorf("a token that is none: %d %s", status, b)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestScanNamesWhatIsWrong(t *testing.T) {
 		{"a processing instruction before", `<?xml-stylesheet href="x"?><a/>`, gateway.DocumentInstruction},
 		{"a processing instruction inside", `<a><?x y?></a>`, gateway.DocumentInstruction},
 		{"a processing instruction after", `<a/><?x?>`, gateway.DocumentInstruction},
-		{"an XML declaration after white space", ` <?xml version="1.0"?><a/>`, gateway.DocumentInstruction},
+		{"an XML declaration after white space", ` <?xml version="1.0"?><a/>`, gateway.DocumentMalformed},
 
 		{"an undeclared element prefix", `<p:a/>`, gateway.DocumentNamespace},
 		{"an undeclared attribute prefix", `<a p:b="1"/>`, gateway.DocumentNamespace},
