@@ -9,7 +9,7 @@ BIN     := bin
 # The race detector needs cgo; nothing that ships does.
 RACE := CGO_ENABLED=1 $(GO) test -race
 
-.PHONY: build demo test test-whole test-race test-dates check sbom crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
+.PHONY: build demo test test-whole test-sharing test-race test-dates check sbom crash crash-controls bench go-bench kit corpus bench-xmlsig bench-trust bench-journal bench-intake bench-console bench-doors screens fuzz certs trace test-nca deps
 
 build:
 	$(GO) build -o $(BIN)/egov-gateway ./cmd/egov-gateway
@@ -22,16 +22,25 @@ demo: build
 deps:
 	@./.ci/deps
 
-# The whole pass waits for others much of its time (servers, browsers, clocks); the pass under the race
-# detector runs beside it.
+# The whole pass waits for others much of its time (servers, browsers, clocks); the race detector looks beside it
+# at what shares memory: the parts with goroutines of their own, and a request's whole way through all of them.
+# make test-race looks at everything; CI does.
+SHARING := ./gateway/admission ./gateway/cabinet ./gateway/channel ./gateway/console ./gateway/flow ./gateway/httpserver ./gateway/intake \
+	./gateway/journal/sqlitejournal ./gateway/pipeline ./gateway/revocation/... ./gateway/upstream ./gateway/verification
+WHOLE_WAY := ^(TestTheWholeWay|TestOnceOnly|TestAReloadDropsNothing)$$
+
 test: deps build
 	$(GO) vet ./...
-	@$(MAKE) --no-print-directory -k -j2 test-whole test-race
+	@$(MAKE) --no-print-directory -k -j2 test-whole test-sharing
 
 test-whole:
 	$(GO) test -timeout 30m ./...
 
-test-race:
+test-sharing:
+	$(RACE) -short -timeout 30m $(SHARING)
+	$(RACE) -short -timeout 30m -run '$(WHOLE_WAY)' ./cmd/egov-gateway
+
+test-race: deps
 	$(RACE) -short -timeout 30m ./...
 
 # The tests as if it were AT_DAYS later, once and without the race detector: nothing may depend on today.
