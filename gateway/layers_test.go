@@ -69,6 +69,8 @@ gateway/harness: gateway/xmlsig
 gateway/harness/tool:
 # Programs of others, for tests.
 gateway/harness/peer:
+# What hostile input costs, for tests.
+gateway/harness/growth:
 # The format of a collection of signed documents; for the commands, never for the service.
 gateway/harness/corpus: gateway
 gateway/harness/replay: gateway gateway/harness/corpus gateway/shep

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"egov-gateway/gateway/harness/growth"
 )
 
 // A token is read before its signature can be checked. Whatever stands in it costs time and memory by its
@@ -67,47 +67,17 @@ func TestHostileTokensAreLinear(t *testing.T) {
 	for _, tt := range tests {
 		for door, ask := range map[string]func(string) int{"form": inForm, "header": inHeader} {
 			t.Run(tt.name+"/"+door, func(t *testing.T) {
-				var tokens [4]string
+				var tokens [4][]byte
 				for i, n := range []int{1 << 10, 2 << 10, 4 << 10, 8 << 10} {
-					tokens[i] = tt.token(n)
-					if code := ask(tokens[i]); code < 400 || code > 499 {
+					tokens[i] = []byte(tt.token(n))
+					if code := ask(string(tokens[i])); code < 400 || code > 499 {
 						t.Fatalf("%d octets are answered %d", len(tokens[i]), code)
 					}
-					if raceEnabled {
-						continue
-					}
-					var before, after runtime.MemStats
-					runtime.GC()
-					runtime.ReadMemStats(&before)
-					ask(tokens[i])
-					runtime.ReadMemStats(&after)
-					if octets := int(after.TotalAlloc - before.TotalAlloc); octets > memoryOf(tokens[i]) {
-						t.Errorf("%d octets of memory for %d", octets, len(tokens[i]))
-					}
 				}
-				if raceEnabled {
-					t.Skip("times and memory mean nothing under the race detector")
-				}
-				fastest := func(token string) time.Duration {
-					best := time.Hour
-					for range 20 {
-						start := time.Now()
-						ask(token)
-						best = min(best, time.Since(start))
-					}
-					return best
-				}
-				var small, large time.Duration
-				for range 8 { // a busy machine gets more than one chance
-					if small, large = fastest(tokens[0]), fastest(tokens[3]); large < 20*small {
-						return
-					}
-				}
-				t.Errorf("%v for %d octets, %v for %d", small, len(tokens[0]), large, len(tokens[3]))
+				growth.Check(t, growth.Shape{Inputs: tokens, Runs: 20, Work: func(token []byte) { ask(string(token)) },
+					// The page of the refusal, and some copies.
+					Memory: func(octets int) int { return 40*octets + 128<<10 }})
 			})
 		}
 	}
 }
-
-// memoryOf is what a refusal of that token may allocate: the page of the refusal, and some copies.
-func memoryOf(token string) int { return 40*len(token) + 128<<10 }

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/intake"
 )
 
@@ -80,43 +80,15 @@ func TestHostileMultipartBodiesAreLinear(t *testing.T) {
 				mux.ServeHTTP(w, r)
 				return w.Code
 			}
-			var bodies [4]string
+			var bodies [4][]byte
 			for i, n := range []int{64 << 10, 128 << 10, 256 << 10, 512 << 10} {
-				bodies[i] = tt.body(n)
-				if code := post(bodies[i]); code < 400 || code > 499 {
+				bodies[i] = []byte(tt.body(n))
+				if code := post(string(bodies[i])); code < 400 || code > 499 {
 					t.Fatalf("%d octets are answered %d", len(bodies[i]), code)
 				}
-				if raceEnabled {
-					continue
-				}
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				post(bodies[i])
-				runtime.ReadMemStats(&after)
-				if octets := int(after.TotalAlloc - before.TotalAlloc); octets > 12*len(bodies[i])+256<<10 {
-					t.Errorf("%d octets of memory for %d", octets, len(bodies[i]))
-				}
 			}
-			if raceEnabled {
-				t.Skip("times and memory mean nothing under the race detector")
-			}
-			fastest := func(body string) time.Duration {
-				best := time.Hour
-				for range 5 {
-					start := time.Now()
-					post(body)
-					best = min(best, time.Since(start))
-				}
-				return best
-			}
-			var small, large time.Duration
-			for range 8 { // a busy machine gets more than one chance
-				if small, large = fastest(bodies[0]), fastest(bodies[3]); large < 20*max(small, 50*time.Microsecond) {
-					return
-				}
-			}
-			t.Errorf("%v for %d octets, %v for %d", small, len(bodies[0]), large, len(bodies[3]))
+			growth.Check(t, growth.Shape{Inputs: bodies, Runs: 5, Floor: 50 * time.Microsecond,
+				Work: func(body []byte) { post(string(body)) }, Memory: func(octets int) int { return 12*octets + 256<<10 }})
 		})
 	}
 }

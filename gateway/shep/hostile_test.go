@@ -2,12 +2,11 @@ package shep_test
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/shep"
 	"egov-gateway/gateway/xmlsig"
 )
@@ -47,45 +46,16 @@ func TestHostileMessagesAreLinear(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var docs [4][]byte
-			read := func(doc []byte) { shep.Open(doc, shep.OpenOptions{MaxBytes: 1 << 20}) }
 			for i, n := range []int{32 << 10, 64 << 10, 128 << 10, 256 << 10} {
 				docs[i] = []byte(answer(tt.data(n)))
 				if _, err := shep.Open(docs[i], shep.OpenOptions{MaxBytes: 1 << 20}); err != nil && gateway.ReasonOf(err) != gateway.DocumentMalformed {
 					t.Fatal(err)
 				}
-				if raceEnabled { // the pools forget at random what they are given
-					continue
-				}
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				read(docs[i])
-				runtime.ReadMemStats(&after)
+			}
+			growth.Check(t, growth.Shape{Inputs: docs, Runs: 5,
+				Work: func(doc []byte) { shep.Open(doc, shep.OpenOptions{MaxBytes: 1 << 20}) }, //nolint:errcheck // see above
 				// Two scans of the envelope at most, one of the data, the data twice.
-				if octets := int(after.TotalAlloc - before.TotalAlloc); octets > 32*len(docs[i])+256<<10 {
-					t.Errorf("%d octets of memory for %d", octets, len(docs[i]))
-				}
-			}
-			if raceEnabled {
-				t.Skip("times and memory mean nothing under the race detector")
-			}
-			fastest := func(doc []byte) time.Duration {
-				best := time.Hour
-				for range 5 {
-					start := time.Now()
-					read(doc)
-					best = min(best, time.Since(start))
-				}
-				return best
-			}
-			var small, large time.Duration
-			for range 8 { // a busy machine gets more than one chance
-				if small, large = fastest(docs[0]), fastest(docs[3]); large < 20*small {
-					return
-				}
-			}
-			t.Errorf("%v for %d octets, %v for %d", small, len(docs[0]), large, len(docs[3]))
+				Memory: func(octets int) int { return 32*octets + 256<<10 }})
 		})
 	}
 }

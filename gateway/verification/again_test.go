@@ -9,6 +9,7 @@ import (
 
 	"egov-gateway/adapters/statesim"
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/revocation"
 	"egov-gateway/gateway/trust"
 	"egov-gateway/gateway/verification"
@@ -155,7 +156,7 @@ func TestARememberedCertificateIsStillBoundToWhoIsNamed(t *testing.T) {
 }
 
 func TestADecisionThatComesAgainAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if growth.RaceDetector {
 		t.Skip("the race detector allocates")
 	}
 	s := newStage(t, nil)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/xmlsig"
 )
 
@@ -29,7 +30,7 @@ func parses(t *testing.T, doc string, cache *xmlsig.CertificateCache) bool {
 // A certificate is remembered once a signature of its key was right, not before: strangers fill no
 // cache with what they make up.
 func TestOnlyCertificatesOfSignersAreRemembered(t *testing.T) {
-	if raceEnabled {
+	if growth.RaceDetector {
 		t.Skip("pools are emptied at random under the race detector")
 	}
 	good := seed{}.sign(t).String()

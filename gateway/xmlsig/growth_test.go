@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/xmlsig"
 )
 
@@ -260,14 +261,14 @@ func TestWorkBeforeBeliefIsBounded(t *testing.T) {
 					if reason := gateway.ReasonOf(err); err == nil || reason == gateway.DocumentMalformed || reason == gateway.Internal {
 						t.Fatalf("%d octets: %v", len(docs[i]), err)
 					}
-					if raceEnabled || i > 0 && i < len(sizes)-1 || r.by != alice() { // memory is not the key's
+					if growth.RaceDetector || i > 0 && i < len(sizes)-1 || r.by != alice() { // memory is not the key's
 						continue
 					}
 					if octets := coldMemory(check(docs[i])); octets > 12*len(docs[i])+memoryRoom {
 						t.Errorf("%.1f octets of memory for each of %d", float64(octets)/float64(len(docs[i])), len(docs[i]))
 					}
 				}
-				if raceEnabled {
+				if growth.RaceDetector {
 					t.Skip("times mean nothing under the race detector")
 				}
 				defer debug.SetGCPercent(debug.SetGCPercent(-1)) // whoever allocates helps the collector, at times

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egov-gateway/gateway"
+	"egov-gateway/gateway/harness/growth"
 	"egov-gateway/gateway/xmlsig"
 )
 
@@ -100,7 +101,7 @@ func TestHostileInputIsLinear(t *testing.T) {
 			if len(doc) > 1<<20 || len(doc) < 1<<18 {
 				t.Fatalf("the document has %d bytes", len(doc))
 			}
-			if raceEnabled {
+			if growth.RaceDetector {
 				run(part, h.limit)
 				t.Skip("times mean nothing under the race detector")
 			}
@@ -178,7 +179,7 @@ func TestVerdictsAreIndependent(t *testing.T) {
 
 // In steady state a verification allocates its result and little more, whatever the document.
 func TestVerifyAllocatesLittle(t *testing.T) {
-	if raceEnabled {
+	if growth.RaceDetector {
 		t.Skip("pools are emptied at random under the race detector")
 	}
 	cache := xmlsig.NewCertificateCache(0)

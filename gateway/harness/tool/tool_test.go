@@ -62,7 +62,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 
 // mayskip are the reasons for which a test may be left out even in CI: it is a long one and -short was asked
 // for, or it measures what the race detector changes.
-var maySkip = regexp.MustCompile(`^(testing\.Short\(\)|race\w*|raceEnabled)$|testing\.Short\(\) \|\||\|\| testing\.Short\(\)|race\.?\w* \|\||\|\| race\w*`)
+var maySkip = regexp.MustCompile(`^(testing\.Short\(\)|race\w*|growth\.RaceDetector)$|testing\.Short\(\) \|\||\|\| testing\.Short\(\)|race\.?\w* \|\||\|\| race\w*`)
 
 // outside are the tests of material that is no part of the repository and no tool: the real certificates of
 // the National Certification Authority (make test-nca wants all of them run) and SHEP's published contract.

@@ -1,5 +1,0 @@
-//go:build !race
-
-package cabinet_test
-
-const raceEnabled = false

@@ -1,0 +1,6 @@
+//go:build !race
+
+package growth
+
+// RaceDetector says that the program runs under it.
+const RaceDetector = false

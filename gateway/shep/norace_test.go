@@ -1,5 +1,0 @@
-//go:build !race
-
-package shep_test
-
-const raceEnabled = false

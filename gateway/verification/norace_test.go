@@ -1,5 +1,0 @@
-//go:build !race
-
-package verification_test
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package verification_test
-
-// The race detector empties pools at random and slows down: allocations and times mean nothing.
-const raceEnabled = true

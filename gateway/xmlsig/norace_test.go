@@ -1,5 +1,0 @@
-//go:build !race
-
-package xmlsig_test
-
-const raceEnabled = false
